@@ -61,7 +61,7 @@ def facts_of(error: BaseException) -> dict[str, Fact]:
     """Return an exception's type and the `module:line` chain it passed, outermost first, and the types that
     caused it.
     """
-    causes = []
+    causes: list[str] = []
     cause = error.__cause__ or error.__context__
     while cause is not None and len(causes) < _MAX_CAUSES:
         causes.append(_type_name(cause))

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar, cast
 
 import grpc
-from google.protobuf.message import DecodeError, Message
-from google.rpc import error_details_pb2, status_pb2
-
 from bourse.type.v1 import refusal_pb2
+from google.protobuf.message import DecodeError, Message
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # has no py.typed
 
 _MessageT = TypeVar("_MessageT", bound=Message)
 
@@ -164,7 +163,7 @@ def _own_words(code: grpc.StatusCode, details: str) -> Refusal:
         return Refusal(
             code,
             "MESSAGE_TOO_LARGE",
-            f"The message has {sizes[1]} bytes and the limit is {sizes[2]}; divide it into smaller requests or pages.",
+            f"The message has {sizes[1]} bytes and the limit is {sizes[2]}; divide it into smaller ones.",
         )
     reason, message = _STATUS_WORDS.get(
         code, ("UNEXPLAINED", "The server refused the call without a reason of its own")
@@ -173,31 +172,22 @@ def _own_words(code: grpc.StatusCode, details: str) -> Refusal:
 
 
 _UNREACHABLE = "No server answers at this address; check that it runs, the host and the port."
+_WRONG_NAME = (
+    "The server at this address is not the party that was asked for; check the address or the party's name."
+)
+_BAD_SERVER_CERTIFICATE = (
+    "The server's certificate has expired, or comes from another authority than this identity's ca.crt."
+)
+_CLOSED = (
+    "The server closed the connection: it has stopped, or does not accept this identity's certificate, which "
+    "must be of its authority and not expired. See it with `bourse pki show`, renew it with `bourse pki rotate`."
+)
 # gRPC tells these apart in its text alone. They only choose a sentence: no decision hangs on them.
 _CONNECTION_FAILURES = (
-    (
-        "Hostname Verification Check failed",
-        "SERVER_NAME_MISMATCH",
-        "The server at this address is not the party that was asked for; check the address, or the party's name.",
-    ),
-    (
-        "handshake failed",
-        "SERVER_CERTIFICATE_REFUSED",
-        "The server's certificate has expired or comes from another authority than this identity's ca.crt.",
-    ),
-    (
-        "Socket closed",
-        "CONNECTION_CLOSED",
-        "The server closed the connection: it accepts only certificates of its own authority that have not expired. "
-        "See yours with `bourse pki show DIR`, renew it with `bourse pki rotate`.",
-    ),
-    (
-        "onnection reset",
-        "CONNECTION_CLOSED",
-        "The connection was cut: the server stopped, or does not accept this certificate. See yours with "
-        "`bourse pki show DIR`.",
-    ),
-    ("Connection refused", "SERVER_UNREACHABLE", _UNREACHABLE),
+    ("Hostname Verification Check failed", "SERVER_NAME_MISMATCH", _WRONG_NAME),
+    ("handshake failed", "SERVER_CERTIFICATE_REFUSED", _BAD_SERVER_CERTIFICATE),
+    ("Socket closed", "CONNECTION_CLOSED", _CLOSED),
+    ("onnection reset", "CONNECTION_CLOSED", _CLOSED),
 )
 _STATUS_WORDS = {
     grpc.StatusCode.DEADLINE_EXCEEDED: (

@@ -9,7 +9,6 @@ else it raises becomes INTERNAL with an incident id; no text of an exception rea
 Handlers get a `CallContext`, which has no way to send a text past this module.
 """
 
-import asyncio
 import inspect
 import logging
 import secrets
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import grpc
-from grpc_status import rpc_status
+from grpc_status import rpc_status  # type: ignore[import-untyped]  # has no py.typed
 
 from wire.event_log import Fact, facts_of, log_event
 from wire.identity import Identity, IdentityError
@@ -39,13 +38,13 @@ _CallerT = TypeVar("_CallerT")
 _RawContext = grpc.aio.ServicerContext[bytes, bytes]
 _Handler = grpc.RpcMethodHandler[Any, Any]
 
-# Below this the caller gave a deadline; a week is what gRPC's clients send when they mean none.
+# A call may stay open this long; watching resumes from where it ended.
 DEFAULT_MAX_DEADLINE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
 class CallContext:
-    """What a handler may know of its call. It stands where gRPC's servicer context would and sends nothing."""
+    """What a handler may know of its call. It replaces gRPC's servicer context and sends nothing."""
 
     method: str
     identity: Identity
@@ -100,14 +99,14 @@ class SafetyInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> _Handler:
+    ) -> _Handler | None:
         """Return the method's handler with this module around it; an unknown method stays unknown."""
-        handler: _Handler | None = await continuation(handler_call_details)
+        handler = await continuation(handler_call_details)
         method = handler_call_details.method
         if handler is None or method.strip("/").split("/")[0] in self._exempt:
-            return handler  # type: ignore[return-value]  # None is how gRPC says that there is no such method
+            return handler
         return self._guarded(method, handler)
 
     def _guarded(self, method: str, handler: _Handler) -> _Handler:
@@ -177,10 +176,8 @@ class SafetyInterceptor(grpc.aio.ServerInterceptor):
             await raw.abort_with_status(rpc_status.to_status(refusal.to_status(self._domain)))
 
     async def _admit(self, method: str, raw: _RawContext, facts: dict[str, Fact]) -> CallContext:
-        identity = peer_identity(raw)  # (1)
+        identity = self._identified(raw)  # (1)
         facts["caller"] = identity.uri
-        if identity.trust_domain != self._trust_domain:
-            raise IdentityError("certificate: its identity is of another trust domain")
         caller = await self._authorize(method, identity)  # (2)
         if caller is None:
             raise RefusalError(_NO_RULE)
@@ -189,11 +186,18 @@ class SafetyInterceptor(grpc.aio.ServerInterceptor):
             raise RefusalError(_deadline_required(self._max_deadline_seconds))
         return CallContext(method, identity, caller, raw.time_remaining, raw.cancelled)
 
+    def _identified(self, raw: _RawContext) -> Identity:
+        try:
+            identity = peer_identity(raw)
+        except IdentityError as error:
+            raise RefusalError(_unidentified(str(error))) from None
+        if identity.trust_domain != self._trust_domain:
+            raise RefusalError(_unidentified(f"certificate: must be of trust domain {self._trust_domain}"))
+        return identity
+
     def _refuse(self, error: Exception, facts: dict[str, Fact]) -> Refusal:
         if isinstance(error, RefusalError):
             refusal: Refusal | None = error.refusal
-        elif isinstance(error, IdentityError) and "caller" not in facts:
-            refusal = Refusal(grpc.StatusCode.UNAUTHENTICATED, "IDENTITY_UNKNOWN", str(error))
         else:
             refusal = self._translated(error, facts)
         if refusal is None:
@@ -232,6 +236,10 @@ _NOT_OFFERED = Refusal(
 )
 
 
+def _unidentified(message: str) -> Refusal:
+    return Refusal(grpc.StatusCode.UNAUTHENTICATED, "IDENTITY_UNKNOWN", message)
+
+
 def _deadline_required(max_seconds: float) -> Refusal:
     return Refusal(
         grpc.StatusCode.INVALID_ARGUMENT,
@@ -248,14 +256,14 @@ def _call_context(context: object) -> CallContext:
     return context
 
 
-def _coroutine(behavior: Any) -> Callable[..., Awaitable[Any]]:
-    if not inspect.iscoroutinefunction(behavior):
+def _coroutine(behavior: Callable[..., Any] | None) -> Callable[..., Any]:
+    if behavior is None or not inspect.iscoroutinefunction(behavior):
         raise RefusalError(_NOT_OFFERED)
     return behavior
 
 
-def _generator(behavior: Any) -> Callable[..., Any]:
-    if not inspect.isasyncgenfunction(behavior):
+def _generator(behavior: Callable[..., Any] | None) -> Callable[..., Any]:
+    if behavior is None or not inspect.isasyncgenfunction(behavior):
         raise RefusalError(_NOT_OFFERED)
     return behavior
 
