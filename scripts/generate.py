@@ -1,8 +1,8 @@
 """Write the Python stubs beside each .proto, or check that they are what the .proto files say.
 
-    python scripts/generate.py            write
-    python scripts/generate.py --check    exit 1 when a stub is missing, stale or left over
-    python scripts/generate.py --release  also write proto/released.binpb, what breaking changes are measured against
+python scripts/generate.py            write
+python scripts/generate.py --check    exit 1 when a stub is missing, stale or left over
+python scripts/generate.py --release  also write proto/released.binpb: breaking is measured against it
 """
 
 import argparse
@@ -73,9 +73,13 @@ def main() -> None:
         generate(fresh_root)
         fresh, committed = stubs(fresh_root), stubs(PROTO)
     if options.check:
-        wrong = sorted(path for path in fresh.keys() | committed.keys() if fresh.get(path) != committed.get(path))
+        wrong = sorted(
+            path for path in fresh.keys() | committed.keys() if fresh.get(path) != committed.get(path)
+        )
         if wrong:
-            sys.exit("stubs are not what the contract says; run `make generate`:\n" + "\n".join(map(str, wrong)))
+            sys.exit(
+                "stubs are not what the contract says; run `make generate`:\n" + "\n".join(map(str, wrong))
+            )
         return
     for path in committed.keys() - fresh.keys():
         (PROTO / path).unlink()
@@ -83,7 +87,7 @@ def main() -> None:
         (PROTO / path).write_bytes(content)
     if options.release:
         buf = Path(sys.executable).parent / "buf"
-        subprocess.run([buf, "build", "-o", "proto/released.binpb"], cwd=ROOT, check=True)  # noqa: S607 - our own venv
+        subprocess.run([buf, "build", "-o", "proto/released.binpb"], cwd=ROOT, check=True)
 
 
 if __name__ == "__main__":
