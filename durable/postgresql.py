@@ -1,0 +1,107 @@
+"""PostgreSQL through psycopg 3: serializable writes, read-only snapshots, every wait bounded.
+
+A serializable transaction that met another one is rolled back by the server and may simply run again; so
+may one that met a unique key, because what it met may be a change that its snapshot could not see.
+
+Source: PostgreSQL manual, "Transaction Isolation" 13.2.3 and 13.5, and appendix A (error codes).
+"""
+
+from typing import Final
+
+from sqlalchemy import URL, Connection, Engine, create_engine, text
+
+from durable.errors import DatabaseConfigurationError
+
+MIN_VERSION: Final = 140_000
+CONNECT_TIMEOUT_SECONDS: Final = 5
+LOCK_TIMEOUT_MS: Final = 10_000
+STATEMENT_TIMEOUT_MS: Final = 30_000
+IDLE_TIMEOUT_MS: Final = 30_000
+
+_SERIALIZATION_FAILURES = frozenset({"40001", "40P01"})
+_UNIQUE_VIOLATION = "23505"
+_UNAVAILABLE_CLASSES = {
+    "08": "the database's connection broke",
+    "53": "the database has no disk, memory or connection left",
+    "57": "the database is stopping or stopped the transaction",
+    "58": "the database's system fails",
+    "55": "another transaction holds the lock",
+    "25": "the database is read-only or cut an idle transaction off",
+}
+_DAMAGE = "XX"
+
+
+def engine(url: URL, connections: int) -> Engine:
+    """Return the engine of at most `connections` connections."""
+    settings = {
+        "lock_timeout": LOCK_TIMEOUT_MS,
+        "statement_timeout": STATEMENT_TIMEOUT_MS,
+        "idle_in_transaction_session_timeout": IDLE_TIMEOUT_MS,
+        "synchronous_commit": "on",
+        "timezone": "UTC",
+    }
+    return create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=LOCK_TIMEOUT_MS / 1000,
+        pool_pre_ping=True,
+        isolation_level="SERIALIZABLE",
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+        },
+    )
+
+
+def reading(writing: Engine) -> Engine:
+    """Return an engine over the same connections whose transactions cannot write and see one moment."""
+    return writing.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
+def migrating(writing: Engine) -> Engine:
+    """Return an engine over the same connections whose statements see what others committed before them.
+
+    A migration waits for its lock first and must then see what the holder before it has done.
+    """
+    return writing.execution_options(isolation_level="READ COMMITTED")
+
+
+def check_settings(connection: Connection) -> None:
+    """Raise DatabaseConfigurationError when the server could lose a commit or garble a text."""
+    version = int(connection.execute(text("SHOW server_version_num")).scalar_one())
+    if version < MIN_VERSION:
+        raise DatabaseConfigurationError("database: PostgreSQL 14 or newer is needed")
+    for setting, wanted in (("server_encoding", "UTF8"), ("fsync", "on"), ("full_page_writes", "on")):
+        if connection.execute(text(f"SHOW {setting}")).scalar_one() != wanted:
+            raise DatabaseConfigurationError(f"database: PostgreSQL's {setting} must be {wanted}")
+
+
+def may_run_again(error: BaseException) -> bool:
+    """Return whether the server undid the transaction because of another one."""
+    return _state(error) in _SERIALIZATION_FAILURES
+
+
+def is_unique_violation(error: BaseException) -> bool:
+    """Return whether a unique key was met."""
+    return _state(error) == _UNIQUE_VIOLATION
+
+
+def unavailable_reason(error: BaseException) -> str | None:
+    """Return why the database could not serve, or None when `error` is about something else."""
+    state = _state(error)
+    if state is None:
+        lost = type(error).__name__ in {"OperationalError", "ConnectionTimeout", "InterfaceError"}
+        return "the database is out of reach" if lost else None
+    return _UNAVAILABLE_CLASSES.get(state[:2])
+
+
+def is_damage(error: BaseException) -> bool:
+    """Return whether the server found its files malformed."""
+    state = _state(error)
+    return state is not None and state.startswith(_DAMAGE)
+
+
+def _state(error: BaseException) -> str | None:
+    state = getattr(error, "sqlstate", None)
+    return state if isinstance(state, str) else None
