@@ -180,7 +180,7 @@ _BAD_SERVER_CERTIFICATE = (
 )
 _CLOSED = (
     "The server closed the connection: it has stopped, or does not accept this identity's certificate, which "
-    "must be of its authority and not expired. See it with `bourse pki show`, renew it with `bourse pki rotate`."
+    "must be unexpired and of its authority; see it with `bourse pki show`, renew with `bourse pki rotate`."
 )
 # gRPC tells these apart in its text alone. They only choose a sentence: no decision hangs on them.
 _CONNECTION_FAILURES = (
