@@ -6,7 +6,7 @@
     h_n    = m_n >> drop                      leaves it, row by row, at a release
     score  = centered((round(t·(c0 + c1·s)/q) − h·2^drop) mod t) >> drop
 
-`evaluate` is the plain witness in numpy: what every engine must reproduce byte for byte and what an auditor replays.
+`evaluate` is the plain witness in numpy: what every engine reproduces byte for byte, what auditors replay.
 Source: docs/spec/block.md, docs/spec/release.md.
 """
 
@@ -106,8 +106,8 @@ def evaluate(
     sums = [np.zeros_like(ring.spectrum(profile, columns[0])) for _ in range(2)]
     for j, (column, coefficients) in enumerate(zip(columns, polynomials, strict=True)):
         factor = ring.spectrum(profile, ring.residues_of(profile, coefficients))
-        for total, half in zip(sums, (column, public_a(profile, ctx, j)), strict=True):
-            total += ring.product(profile, ring.spectrum(profile, half), factor)
+        sums[0] += ring.product(profile, ring.spectrum(profile, column), factor)
+        sums[1] += ring.product(profile, ring.spectrum(profile, public_a(profile, ctx, j)), factor)
     c0, c1 = (ring.polynomial(profile, total) for total in sums)
     mask = mask_polynomial(profile, key)
     rows = gathered.shape[1]
@@ -115,7 +115,10 @@ def evaluate(
 
 
 def release(mask: NDArray[np.int64], rows: Sequence[int], drop: int) -> NDArray[np.int64]:
-    """Return the top bits of the mask at `rows`, strictly rising and inside the gathered rows: all that opens."""
+    """Return the top bits of the mask at `rows`, all that opens.
+
+    Raises `RowsError` unless the rows are strictly rising and inside the gathered ones.
+    """
     released: NDArray[np.int64] = mask[_checked_rows(rows, len(mask))] >> drop
     return released
 

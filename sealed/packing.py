@@ -1,7 +1,7 @@
 """Bytes of what travels: sealed columns, sealed blocks and released values, little-endian in C order.
 
-Parsers take foreign bytes: exact length, every value in its range, or a typed error. Source: docs/spec/sealing.md,
-docs/spec/block.md, docs/spec/release.md.
+Parsers take foreign bytes: exact length, every value in its range, or a typed error.
+Source: docs/spec/sealing.md, docs/spec/block.md, docs/spec/release.md.
 """
 
 import hashlib
@@ -19,12 +19,14 @@ Block = NDArray[np.uint64]
 
 def pack(residues: NDArray[np.uint64]) -> bytes:
     """Return residues (..., L, N) as u32le in C order."""
-    return residues.astype("<u4").tobytes()
+    packed: bytes = residues.astype("<u4").tobytes()
+    return packed
 
 
 def parse_column(profile: Profile, data: bytes) -> Residues:
     """Return the residues (L, N) of one sealed column, or raise `ColumnFormatError`."""
-    return _parse(profile, data, "a sealed column", ColumnFormatError)[0]
+    column: Residues = _parse(profile, data, "a sealed column", ColumnFormatError)[0]
+    return column
 
 
 def unpack(profile: Profile, data: bytes) -> Block:
@@ -43,7 +45,8 @@ def _parse(
     if outside.any():
         prime = int(np.argwhere(outside)[0][1])
         raise error(f"{what} holds a residue that is not below prime {prime} of {profile.name}")
-    return residues.astype(np.uint64)
+    parsed: NDArray[np.uint64] = residues.astype(np.uint64)
+    return parsed
 
 
 def block_digest(packed: bytes) -> bytes:
@@ -65,7 +68,7 @@ def pack_released(profile: Profile, values: NDArray[np.int64], drop: int) -> byt
 
 
 def parse_released(profile: Profile, data: bytes, count: int, drop: int) -> NDArray[np.int64]:
-    """Return `count` released values (count,), each of at most log_t − drop bits, or raise `ReleaseFormatError`."""
+    """Return `count` released values of at most log_t − drop bits each, or raise `ReleaseFormatError`."""
     width, bits = released_width(profile), profile.bits_per_row(drop)
     if len(data) != count * width:
         raise ReleaseFormatError(

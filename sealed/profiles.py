@@ -47,7 +47,8 @@ class Profile:
         """Raise `ScaleError` unless 0 ≤ drop ≤ scale < log_t − 1."""
         if not 0 <= drop <= scale < self.log_t - 1:
             raise ScaleError(
-                f"{self.name} needs 0 ≤ drop ≤ scale ≤ {self.log_t - 2}: license a smaller drop or fewer owners"
+                f"{self.name} needs 0 ≤ drop ≤ scale ≤ {self.log_t - 2}: "
+                "license a smaller drop or fewer owners"
             )
 
     def max_score(self, scale: int) -> int:

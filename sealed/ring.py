@@ -1,9 +1,9 @@
 """Arithmetic in R_q: residues, the negacyclic transform, products, and exact rounding to Z_t.
 
-The transform is the four-step one: with N = 64·128, a polynomial is a 64 × 128 matrix and its values at the odd
-powers of a 2N-th root of unity are (F1 · a ∘ twiddle) · F2 modulo each prime. Both products are float64 matrix
-products over integers kept so small that every partial sum is an exact integer below 2^53, in whatever order the
-BLAS adds. Nothing that travels is in transformed form, so the order of the values is our own business.
+The transform is the four-step one (Bailey 1989): with N = 64·128, a polynomial is a 64 × 128 matrix a, and
+its values at the odd powers of a 2N-th root of unity are ((F1 · a) ∘ twiddle) · F2 modulo each prime. Both
+are float64 matrix products over integers so small that every partial sum is an exact integer below 2^53, in
+whatever order the BLAS adds. Nothing that travels is transformed, so the values' order is our own business.
 """
 
 from dataclasses import dataclass
@@ -41,13 +41,13 @@ class _Tables:
 
 
 def _root(p: int, degree: int) -> int:
-    """A primitive root of unity of order 2·degree modulo p."""
+    """Find a primitive root of unity of order 2·degree modulo p."""
     candidates = (pow(g, (p - 1) // (2 * degree), p) for g in range(2, p))
     return next(root for root in candidates if pow(root, degree, p) == p - 1)
 
 
 def _matrices(p: int, degree: int) -> list[NDArray[np.float64]]:
-    """The six matrices modulo p in the order of `_Tables`, centered around zero."""
+    """Return the six matrices modulo p in the order of `_Tables`, centered around zero."""
     root, columns = _root(p, degree), degree // _ROWS
     powers = np.array([pow(root, k, p) for k in range(2 * degree)], dtype=np.int64)
     odd = 2 * np.arange(_ROWS) + 1
@@ -84,7 +84,7 @@ def _halves(x: Spectrum) -> tuple[Spectrum, Spectrum]:
 
 
 def _left(matrix: Spectrum, x: Spectrum, tables: _Tables) -> Spectrum:
-    """matrix · x modulo the primes; 64 terms of at most 2^29 · 2^15 each stay below 2^50."""
+    """Return matrix · x modulo the primes; 64 terms of at most 2^29 · 2^15 each stay below 2^50."""
     high, low = _halves(x)
     result = _reduce(matrix @ high, tables)
     result *= _HALF
@@ -93,7 +93,7 @@ def _left(matrix: Spectrum, x: Spectrum, tables: _Tables) -> Spectrum:
 
 
 def _right(x: Spectrum, matrix: Spectrum, tables: _Tables) -> Spectrum:
-    """X · matrix modulo the primes; 128 terms of at most 2^29 · 2^15 each stay below 2^51."""
+    """Return x · matrix modulo the primes; 128 terms of at most 2^29 · 2^15 each stay below 2^51."""
     high, low = _halves(x)
     result = _reduce(high @ matrix, tables)
     result *= _HALF
@@ -148,21 +148,23 @@ def residues_of(profile: Profile, coefficients: NDArray[np.int64]) -> Residues:
 def add(profile: Profile, a: Residues, b: Residues) -> Residues:
     """Return a + b in R_q."""
     total = a + b
-    return np.minimum(total, total - _tables(profile).primes)
+    reduced: Residues = np.minimum(total, total - _tables(profile).primes)
+    return reduced
 
 
 def subtract(profile: Profile, a: Residues, b: Residues) -> Residues:
     """Return a − b in R_q."""
     difference = a - b
-    return np.minimum(difference, difference + _tables(profile).primes)
+    reduced: Residues = np.minimum(difference, difference + _tables(profile).primes)
+    return reduced
 
 
 def rounded(profile: Profile, residues: Residues) -> NDArray[np.int64]:
     """Return round(t·x/q) mod t for each coefficient x in Z_q given as residues (L, K).
 
-    With y_i = x·(q/p_i)^-1 mod p_i, x/q is the fraction of Σ y_i/p_i. Each term is cut to 64 binary places, so the
-    sum F satisfies F ≤ x/q < F + L·2^-64, and F decides the rounding unless it lies within L units below the next
-    step; those few coefficients (L·2^(log_t−64) of them) are decided by big integers.
+    With y_i = x·(q/p_i)^-1 mod p_i, x/q is the fraction of Σ y_i/p_i. Each term is cut to 64 binary places,
+    so the sum F satisfies F ≤ x/q < F + L·2^-64, and F decides the rounding unless it lies within L units
+    below the next step; those few coefficients (one in 2^(64−log_t)/L) are decided by big integers.
     """
     fraction = np.zeros(residues.shape[1], dtype=np.uint64)
     for x, p in zip(residues, profile.primes, strict=True):
@@ -184,8 +186,6 @@ def rounded(profile: Profile, residues: Residues) -> NDArray[np.int64]:
 def rounded_exactly(profile: Profile, residues: Residues) -> NDArray[np.int64]:
     """Return what `rounded` returns, by big integers alone: slow, and the formula itself."""
     q, t = profile.q, profile.t
-    lifted = sum(
-        x.astype(object) * (q // p * pow(q // p, -1, p))
-        for x, p in zip(residues, profile.primes, strict=True)
-    )
-    return np.array([(t * (int(x) % q) + q // 2) // q % t for x in np.atleast_1d(lifted)], dtype=np.int64)
+    units = [q // p * pow(q // p, -1, p) for p in profile.primes]
+    lifted = [sum(x * u for x, u in zip(column, units, strict=True)) % q for column in residues.T.tolist()]
+    return np.array([(t * x + q // 2) // q % t for x in lifted], dtype=np.int64)

@@ -1,8 +1,8 @@
 """Randomness: how byte streams become uniform, ternary, binomial and blinding polynomials.
 
-A stream gives its first n bytes on request and depends on nothing but its key. Rejection sampling reads a fixed
-number of bytes, so it could run short; for `uniform_q` that has probability below 2^-2900 (513 of 8,704 words
-rejected at odds of at most 2^-11), for `ternary` below 2^-45000, and both raise `StreamExhaustedError` then.
+A stream gives its first n bytes on request and depends on nothing but its key. Rejection sampling reads a
+fixed number of bytes, so it could run short: for `uniform_q` with probability below 2^-2900 (513 of 8,704
+words rejected at odds of at most 2^-11), for `ternary` below 2^-45000. `StreamExhaustedError` is raised then.
 Source: docs/spec/sealing.md.
 """
 
@@ -68,7 +68,8 @@ def binomial(profile: Profile, stream: Stream) -> NDArray[np.int64]:
     octets = np.frombuffer(stream(profile.N * width // 8), dtype=np.uint8)
     bits = np.unpackbits(octets).reshape(profile.N, 2, BINOMIAL_BITS)
     plus, minus = bits.sum(axis=2, dtype=np.int64).T
-    return plus - minus
+    difference: NDArray[np.int64] = plus - minus
+    return difference
 
 
 def blind(profile: Profile, stream: Stream) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ Everything is derived, so that an auditor who is shown model and salt seals agai
     ctx     what the sealing is bound to, drawn up by the node after all else is fixed
     key     HKDF(salt, H(model digest, weights), ctx): another model, license or nonce is other randomness
     s, e_j  SHAKE256 of the key;  a_j  SHAKE256 of ctx, known to both sides
-    c0_j    round(q·w_j·2^scale/t) + e_j − a_j·s  for every licensed column, zeros too, then encryptions of zero
+    c0_j    round(q·w_j·2^scale/t) + e_j − a_j·s  for every licensed column, zeros too, then for the blinds
 
 Only c0 and the commitment leave the bank. Source: docs/spec/sealing.md.
 """
@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from sealed import ring
 from sealed.encoding import bytes32, text, u32
 from sealed.errors import FieldError, ScoreRangeError, WeightError
-from sealed.packing import pack
 from sealed.profiles import Profile
 from sealed.ring import Residues, Spectrum
 from sealed.sampling import binomial, shake_stream, ternary, uniform_q
@@ -77,8 +76,8 @@ def context(
 ) -> bytes:
     """Return the 32 bytes a sealing is bound to.
 
-    `license_digest` is SHA-256 of the signed license; `owner_nonce` and `sealing` are 32 random bytes each, drawn by
-    the node after all else is fixed; `columns` are labels in the specification's order.
+    `license_digest` is SHA-256 of the signed license; `owner_nonce` and `sealing` are 32 random bytes each,
+    drawn by the node after all else is fixed; `columns` are labels in the specification's order.
     """
     if kind not in KINDS:
         raise FieldError(f"the kind of query must be one of {', '.join(sorted(KINDS))}")
@@ -133,7 +132,7 @@ def sealing_statement(ctx: bytes, digest: bytes, committed: bytes) -> bytes:
 
 
 def largest_score(weights_by_attribute: Iterable[Sequence[int]]) -> int:
-    """Return the largest |score| of a scorecard in which every row falls in exactly one bin of each attribute."""
+    """Return the largest |score| of a scorecard, whose rows fall in exactly one bin of each attribute."""
     groups = [(min(weights), max(weights)) for weights in weights_by_attribute]
     return max(sum(high for _, high in groups), -sum(low for low, _ in groups), 0)
 
@@ -156,10 +155,10 @@ def derive_secret(profile: Profile, weights: Sequence[int], digest: bytes, salt:
 def seal(
     profile: Profile, weights: Sequence[int], digest: bytes, salt: bytes, ctx: bytes, scale: int
 ) -> SealedModel:
-    """Seal d integer weights, zeros included, one per licensed column, and the encryptions of zero after them.
+    """Seal d integer weights, zeros included, one per licensed column, then `profile.blinds` zeros.
 
-    `digest` is the model's digest, `salt` 32 bytes fresh per sealing. Deterministic. Raises `WeightError` for a
-    weight beyond 64 bits; the range of whole scores is `check_range`'s business.
+    `digest` is the model's digest, `salt` 32 bytes fresh per sealing. Deterministic. Raises `WeightError` for
+    a weight beyond 64 bits; the range of whole scores is for `check_range`.
     """
     profile.check_scale(scale, drop=0)
     key = _key(weights, digest, salt, ctx)
@@ -183,7 +182,7 @@ def _level(profile: Profile, weight: int, scale: int) -> int:
 
 
 def _key(weights: Sequence[int], digest: bytes, salt: bytes, ctx: bytes) -> bytes:
-    """The sealing's key, bound to salt, model digest, the weights themselves and the context."""
+    """Return the sealing's key, bound to salt, model digest, the weights themselves and the context."""
     bound = tagged_hash(
         "bourse/seal/v1/model", bytes32("the model's digest", digest), *map(_signed64, weights)
     )
