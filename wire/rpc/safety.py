@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 from grpc_status import rpc_status  # type: ignore[import-untyped]  # has no py.typed
@@ -36,7 +36,8 @@ Translate = Callable[[Exception], Refusal | None]
 
 _CallerT = TypeVar("_CallerT")
 _RawContext = grpc.aio.ServicerContext[bytes, bytes]
-_Handler = grpc.RpcMethodHandler[Any, Any]
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+_FoundHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 
 # A call may stay open this long; watching resumes from where it ended.
 DEFAULT_MAX_DEADLINE_SECONDS = 3600.0
@@ -99,9 +100,9 @@ class SafetyInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler | None]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_FoundHandler]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> _Handler | None:
+    ) -> _FoundHandler:
         """Return the method's handler with this module around it; an unknown method stays unknown."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
