@@ -59,7 +59,7 @@ class _DatasetStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DatasetS
     DATASET_STATE_UNSPECIFIED: _DatasetState.ValueType  # 0
     """Never valid."""
     DATASET_STATE_DRAFT: _DatasetState.ValueType  # 1
-    """Being written; seen by its provider alone."""
+    """Being written."""
     DATASET_STATE_SUBMITTED: _DatasetState.ValueType  # 2
     """Waits for review."""
     DATASET_STATE_LISTED: _DatasetState.ValueType  # 3
@@ -79,7 +79,7 @@ class DatasetState(_DatasetState, metaclass=_DatasetStateEnumTypeWrapper):
 DATASET_STATE_UNSPECIFIED: DatasetState.ValueType  # 0
 """Never valid."""
 DATASET_STATE_DRAFT: DatasetState.ValueType  # 1
-"""Being written; seen by its provider alone."""
+"""Being written."""
 DATASET_STATE_SUBMITTED: DatasetState.ValueType  # 2
 """Waits for review."""
 DATASET_STATE_LISTED: DatasetState.ValueType  # 3

@@ -179,6 +179,7 @@ class TradeRecordEntry(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     STATEMENTS_FIELD_NUMBER: _builtins.int
     SALT_FIELD_NUMBER: _builtins.int
+    REVISION_DIGEST_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """Version of this format: 1."""
     kind: Global___RecordKind.ValueType
@@ -201,6 +202,8 @@ class TradeRecordEntry(_message.Message):
     """The reason given for a rejection, suspension or termination."""
     salt: _builtins.bytes
     """16 random bytes, so that a leaf hash tells nothing of its record."""
+    revision_digest: _builtins.bytes
+    """The dataset revision's digest, 32 bytes: descriptions are too long to be carried; empty where none is concerned."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When the exchange committed it."""
@@ -235,10 +238,11 @@ class TradeRecordEntry(_message.Message):
         reason: _builtins.str = ...,
         statements: _abc.Iterable[_signature_pb2.SignedPayload] | None = ...,
         salt: _builtins.bytes = ...,
+        revision_digest: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "dataset", b"dataset", "kind", b"kind", "license", b"license", "member", b"member", "parties", b"parties", "query_kind", b"query_kind", "reason", b"reason", "revision", b"revision", "salt", b"salt", "scenario", b"scenario", "statements", b"statements", "time", b"time", "usage", b"usage", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "dataset", b"dataset", "kind", b"kind", "license", b"license", "member", b"member", "parties", b"parties", "query_kind", b"query_kind", "reason", b"reason", "revision", b"revision", "revision_digest", b"revision_digest", "salt", b"salt", "scenario", b"scenario", "statements", b"statements", "time", b"time", "usage", b"usage", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
