@@ -1,6 +1,7 @@
 """Published columns between their message, bourse.type.v1.Column, and their value, `wire.bins.Column`.
 
-The one border for it: what passes `column_from_pb` obeys every rule of docs/spec/revision.md, whoever signed it.
+The one border for it: what passes `column_from_pb` obeys every rule of docs/spec/revision.md, whoever
+signed it.
 """
 
 from typing import assert_never

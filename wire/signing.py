@@ -56,12 +56,13 @@ def verify(public_key: bytes, purpose: Purpose, payload: bytes, signature: bytes
     Raises SignatureError for a wrong length, a key that is no canonical point or has small order, a signature
     scalar that is not reduced (RFC 8032, section 5.1.7) and any mismatch.
     """
-    key = Ed25519PublicKey.from_public_bytes(check_public_key(public_key))
+    check_public_key(public_key)
     if len(signature) != SIGNATURE_BYTES:
         raise SignatureError(f"signature: must be {SIGNATURE_BYTES} bytes")
+    digest = tagged_hash(purpose.value, payload)
     try:
-        key.verify(signature, tagged_hash(purpose.value, payload))
-    except InvalidSignature:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, digest)
+    except (InvalidSignature, ValueError):
         raise SignatureError(f"signature: not this key's over this {purpose.name.lower()}") from None
     return payload
 
