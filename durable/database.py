@@ -44,13 +44,13 @@ class Database:
     """An open database. Threads may share it; close it once at the end."""
 
     def __init__(
-        self, *, dialect: str, writer: Engine, reader: Engine, migrator: Engine, connections: int
+        self, *, dialect: str, writer: Engine, reader: Engine, alone: Engine, connections: int
     ) -> None:
         self.dialect: Final = dialect
         self.connections: Final = connections
         self._writer = writer
         self._reader = reader
-        self._migrator = migrator
+        self._alone = alone
         self._driver: ModuleType = postgresql if dialect == "postgresql" else sqlite
 
     def write(self, change: Callable[[Connection], _T]) -> _T:
@@ -82,10 +82,21 @@ class Database:
             self._raise_known(error.orig)
             raise
 
-    def migrate(self, change: Callable[[Connection], _T]) -> _T:
-        """Run a change of the schema as `write` runs a change of data, without repeating it."""
+    def write_alone(self, lock: int, change: Callable[[Connection], _T]) -> _T:
+        """Return what `change` returned, once it is on disk; runs once, and never beside another holder of
+        `lock`, whose work it sees.
+
+        For work that one process at a time may do, such as giving indexes or migrating. `lock` is any
+        constant of 63 bits. Raises what `write` raises.
+        """
+
+        def locked(connection: Connection) -> _T:
+            if self.dialect == "postgresql":
+                postgresql.wait_for(connection, lock)
+            return change(connection)
+
         try:
-            return self._transact(self._migrator, change)
+            return self._transact(self._alone, locked)
         except sqlalchemy.exc.DBAPIError as error:
             self._raise_known(error.orig)
             raise
@@ -183,16 +194,14 @@ def open_database(url: str, *, create: bool = False, connections: int = DEFAULT_
         sqlite.prepare_file(address, create=create)
         writer = sqlite.writer_engine(address)
         reader = sqlite.reader_engine(address, connections)
-        return Database(
-            dialect="sqlite", writer=writer, reader=reader, migrator=writer, connections=connections
-        )
+        return Database(dialect="sqlite", writer=writer, reader=reader, alone=writer, connections=connections)
     if address.drivername == "postgresql":
         writer = postgresql.engine(address, connections)
         return Database(
             dialect="postgresql",
             writer=writer,
             reader=postgresql.reading(writer),
-            migrator=postgresql.migrating(writer),
+            alone=postgresql.following(writer),
             connections=connections,
         )
     raise DatabaseConfigurationError("database: must be sqlite:///<file> or postgresql://<...>")
@@ -214,6 +223,10 @@ class AsyncDatabase:
     async def write(self, change: Callable[[Connection], _T]) -> _T:
         """`Database.write` off the event loop. Raises DatabaseUnavailableError when too many calls wait."""
         return await self._run(self._writers, lambda: self.database.write(change))
+
+    async def write_alone(self, lock: int, change: Callable[[Connection], _T]) -> _T:
+        """`Database.write_alone` off the event loop. Raises DatabaseUnavailableError when too many wait."""
+        return await self._run(self._writers, lambda: self.database.write_alone(lock, change))
 
     async def read(self, query: Callable[[Connection], _T]) -> _T:
         """`Database.read` off the event loop. Raises DatabaseUnavailableError when too many calls wait."""

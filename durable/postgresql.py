@@ -59,12 +59,17 @@ def reading(writing: Engine) -> Engine:
     return writing.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
 
-def migrating(writing: Engine) -> Engine:
+def following(writing: Engine) -> Engine:
     """Return an engine over the same connections whose statements see what others committed before them.
 
-    A migration waits for its lock first and must then see what the holder before it has done.
+    Work that waits for a lock must then see what the holder before it has done.
     """
     return writing.execution_options(isolation_level="READ COMMITTED")
+
+
+def wait_for(connection: Connection, lock: int) -> None:
+    """Return when this transaction holds the advisory lock `lock`; it does until its end."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": lock})
 
 
 def check_settings(connection: Connection) -> None:

@@ -14,7 +14,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from durable.database import Database
 from durable.errors import SchemaOutdatedError, SchemaUnknownError
@@ -33,12 +33,11 @@ def migrate(database: Database, package: str) -> None:
         script = ScriptDirectory.from_config(config)
 
         def upgrade(connection: Connection) -> None:
-            _lock(connection)
             _refuse_unknown(connection, script)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
-        database.migrate(upgrade)
+        database.write_alone(MIGRATION_LOCK, upgrade)
 
 
 def downgrade(database: Database, package: str, revision: str) -> None:
@@ -51,12 +50,11 @@ def downgrade(database: Database, package: str, revision: str) -> None:
         script = ScriptDirectory.from_config(config)
 
         def step_back(connection: Connection) -> None:
-            _lock(connection)
             _refuse_unknown(connection, script)
             config.attributes["connection"] = connection
             command.downgrade(config, revision)
 
-        database.migrate(step_back)
+        database.write_alone(MIGRATION_LOCK, step_back)
 
 
 def check_schema(database: Database, package: str) -> None:
@@ -81,11 +79,6 @@ def _config(folder: Path) -> Config:
     ):
         config.set_main_option(option, str(value).replace("%", "%%"))
     return config
-
-
-def _lock(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
 
 
 def _refuse_unknown(connection: Connection, script: ScriptDirectory) -> str | None:

@@ -123,6 +123,8 @@ def _engine(url: URL, *, connections: int, begin: str) -> Engine:
     def _configure(connection: Any, _record: object) -> None:
         cursor = connection.cursor()
         cursor.execute("PRAGMA foreign_keys=ON")
+        # Without it, REPLACE would delete rows around the triggers that forbid deleting.
+        cursor.execute("PRAGMA recursive_triggers=ON")
         cursor.execute("PRAGMA trusted_schema=OFF")
         cursor.execute("PRAGMA cell_size_check=ON")
         cursor.execute("PRAGMA cache_size=-16384")

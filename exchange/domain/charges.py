@@ -1,0 +1,203 @@
+"""What may be recorded under a license, and what it costs: the exchange's own count beside the node's.
+
+The first release of a block charges every row gathered in it, whichever rows it opens; later ones charge
+nothing. A record is refused when statement, request and license do not say the same, when the license is
+not in force, and when a cap does not suffice.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from exchange.domain.datasets import Dataset, DatasetState
+from exchange.domain.errors import ClauseRefusedError, LicenseStateError, StatementRefusedError
+from exchange.domain.licenses import License, LicenseState
+from exchange.domain.parties import Party, PartyState
+from exchange.domain.records import Charge
+from exchange.domain.signed import SignedBytes
+from exchange.domain.statements import ModelStatement, ReleaseRequest, ReleaseStatement, SealingStatement
+
+# Coefficients of a block in `score-v1`.
+MAX_ROWS_GATHERED: Final = 8192
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A sealed model that was recorded under a license."""
+
+    license: str
+    sealing: str
+    c0_digest: bytes
+
+
+@dataclass(frozen=True)
+class Charged:
+    """A block whose rows were charged: what every later release of it must repeat."""
+
+    license: str
+    sealing: str
+    block: str
+    block_digest: bytes
+    place: bytes
+    rows_gathered: int
+
+
+def check_in_force(license_: License, dataset: Dataset, provider: Party, bank: Party, now: datetime) -> None:
+    """Raise LicenseStateError or ClauseRefusedError unless something may be recorded under it now."""
+    if license_.state is not LicenseState.ACTIVE:
+        raise LicenseStateError(f"the license is {license_.state.upper()}; only ACTIVE ones are used")
+    if dataset.state is not DatasetState.LISTED:
+        raise LicenseStateError(f"the license is not in force: its dataset is {dataset.state.upper()}")
+    for role, party in (("provider", provider), ("bank", bank)):
+        if party.state is not PartyState.ACTIVE:
+            raise LicenseStateError(f"the license is not in force: its {role} is {party.state.upper()}")
+    if now < license_.terms.valid_from:
+        raise ClauseRefusedError(
+            clause="valid_from",
+            limit=license_.terms.valid_from.isoformat(),
+            asked=now.isoformat(),
+            way_out="wait until the license begins",
+        )
+    if now >= license_.terms.valid_until:
+        raise ClauseRefusedError(
+            clause="valid_until",
+            limit=license_.terms.valid_until.isoformat(),
+            asked=now.isoformat(),
+            way_out="negotiate a new license",
+        )
+
+
+def check_model(
+    license_: License,
+    columns: int,
+    model: ModelStatement,
+    sealing_bytes: SignedBytes,
+    sealing: SealingStatement,
+) -> None:
+    """Raise StatementRefusedError unless node, bank and license speak of the same model.
+
+    `columns` is the number of sealed columns that the license calls for: all bins of all its columns.
+    """
+    _refuse_unless(
+        (model.license_digest == _digest_of(license_), "license_digest is not that of the agreement"),
+        (model.sealing == sealing.sealing, "node and bank name different sealings"),
+        (
+            model.sealing_statement_sha256 == sealing_bytes.sha256,
+            "sealing_statement_sha256 is not that of the bank's statement",
+        ),
+        (model.columns == columns, f"columns must be {columns}: every bin of every licensed column"),
+    )
+
+
+def deploy(license_: License) -> License:
+    """Return the license with one more model used, or raise ClauseRefusedError."""
+    used, cap = license_.usage.models, license_.terms.max_models
+    if used + 1 > cap:
+        raise _cap_refused("max_models", cap, used, 1, "negotiate a license for more models")
+    return replace(license_, usage=replace(license_.usage, models=used + 1))
+
+
+def check_release(
+    license_: License,
+    deployed: Deployed | None,
+    statement: ReleaseStatement,
+    request_bytes: SignedBytes,
+    request: ReleaseRequest,
+) -> None:
+    """Raise StatementRefusedError unless node, bank, license and recorded model speak of the same release."""
+    _refuse_unless(
+        (statement.license_digest == _digest_of(license_), "license_digest is not that of the agreement"),
+        (statement.request_sha256 == request_bytes.sha256, "request_sha256 is not that of the request"),
+        (statement.block == request.block, "node and bank name different blocks"),
+        (
+            deployed is not None
+            and deployed.license == license_.license
+            and deployed.c0_digest == request.c0_digest,
+            "the sealed model is not recorded under this license; record it first",
+        ),
+        (
+            len({statement.query_kind, request.query_kind}) == 1
+            and statement.query_kind in license_.terms.query_kinds,
+            "query_kind is not one that the license allows",
+        ),
+        (request.drop == license_.terms.drop, f"drop must be the license's: {license_.terms.drop}"),
+        (statement.rows_opened == request.rows, "rows_opened is not the number of rows asked for"),
+        (
+            1 <= statement.rows_opened <= statement.rows_gathered <= MAX_ROWS_GATHERED,
+            f"rows must be 1 <= rows_opened <= rows_gathered <= {MAX_ROWS_GATHERED}",
+        ),
+    )
+
+
+def charge(
+    license_: License, charged: Charged | None, statement: ReleaseStatement, request: ReleaseRequest
+) -> tuple[License, Charge]:
+    """Return the license with the release charged, and the charge.
+
+    `charged` is what an earlier release of the block charged. Raises StatementRefusedError when the node
+    charged otherwise, ClauseRefusedError when a cap does not suffice.
+    """
+    now = charged_by(license_, statement, request)
+    if charged is not None and charged != now:
+        raise StatementRefusedError("the block was charged before with another model, digest, place or rows")
+    rows = 0 if charged is not None else statement.rows_gathered
+    bits = rows * license_.terms.bits_per_row
+    _refuse_unless(
+        (
+            statement.rows_charged == rows,
+            f"rows_charged must be {rows}: a block's first release charges all its rows, later ones none",
+        ),
+        (
+            statement.bits_charged == bits,
+            f"bits_charged must be {bits}: {license_.terms.bits_per_row} for each row charged",
+        ),
+    )
+    usage, terms = license_.usage, license_.terms
+    if usage.rows + rows > terms.max_rows:
+        raise _cap_refused(
+            "max_rows",
+            terms.max_rows,
+            usage.rows,
+            rows,
+            f"ask for at most {terms.max_rows - usage.rows} rows, or negotiate more",
+        )
+    if usage.bits + bits > terms.max_bits:
+        left = (terms.max_bits - usage.bits) // terms.bits_per_row
+        raise _cap_refused(
+            "max_bits", terms.max_bits, usage.bits, bits, f"ask for at most {left} rows, or negotiate more"
+        )
+    after = replace(usage, rows=usage.rows + rows, bits=usage.bits + bits)
+    return replace(license_, usage=after), Charge(
+        rows_gathered=statement.rows_gathered,
+        rows_opened=statement.rows_opened,
+        rows_charged=rows,
+        bits_charged=bits,
+    )
+
+
+def charged_by(license_: License, statement: ReleaseStatement, request: ReleaseRequest) -> Charged:
+    """Return what this release says of its block."""
+    return Charged(
+        license=license_.license,
+        sealing=statement.sealing,
+        block=statement.block,
+        block_digest=request.block_digest,
+        place=statement.place,
+        rows_gathered=statement.rows_gathered,
+    )
+
+
+def _digest_of(license_: License) -> bytes | None:
+    return license_.agreement.sha256 if license_.agreement is not None else None
+
+
+def _refuse_unless(*conditions: tuple[bool, str]) -> None:
+    for holds, otherwise in conditions:
+        if not holds:
+            raise StatementRefusedError(otherwise)
+
+
+def _cap_refused(clause: str, cap: int, used: int, asked: int, way_out: str) -> ClauseRefusedError:
+    return ClauseRefusedError(
+        clause=clause, limit=f"{cap}, of which {used} are used", asked=str(asked), way_out=way_out
+    )

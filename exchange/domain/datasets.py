@@ -1,0 +1,182 @@
+"""Datasets: listings under review. No compliance, no listing.
+
+A listing may be changed while it is a draft or rejected; what was reviewed is what is listed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from exchange.domain.callers import Caller
+from exchange.domain.errors import (
+    DatasetIncompleteError,
+    DatasetStateError,
+    FieldInvalidError,
+    SignatureRefusedError,
+)
+from exchange.domain.names import MAX_REVISION, dataset_name, party_name
+from exchange.domain.records import Receipt
+from exchange.domain.signed import SignedBytes
+from exchange.domain.states import StateMachine, Transition
+
+
+class DatasetState(StrEnum):
+    """The state of a listing."""
+
+    DRAFT = "draft"
+    SUBMITTED = "submitted"
+    LISTED = "listed"
+    REJECTED = "rejected"
+    SUSPENDED = "suspended"
+    DELISTED = "delisted"
+
+
+class SubjectKind(StrEnum):
+    """What a dataset's rows are about."""
+
+    NATURAL_PERSON = "natural_person"
+    LEGAL_ENTITY = "legal_entity"
+    LOCATION = "location"
+
+
+_CHANGEABLE = frozenset({DatasetState.DRAFT, DatasetState.REJECTED})
+_IN_CATALOG = frozenset({DatasetState.LISTED, DatasetState.SUSPENDED, DatasetState.DELISTED})
+
+DATASET_STATES: Final = StateMachine(
+    "dataset",
+    (
+        Transition("submit", _CHANGEABLE, DatasetState.SUBMITTED),
+        Transition("approve", frozenset({DatasetState.SUBMITTED}), DatasetState.LISTED),
+        Transition("reject", frozenset({DatasetState.SUBMITTED}), DatasetState.REJECTED),
+        Transition("suspend", frozenset({DatasetState.LISTED}), DatasetState.SUSPENDED),
+        Transition("reinstate", frozenset({DatasetState.SUSPENDED}), DatasetState.LISTED),
+        Transition("delist", frozenset({DatasetState.LISTED, DatasetState.SUSPENDED}), DatasetState.DELISTED),
+    ),
+    DatasetStateError,
+)
+# Not while a review looks at it, and not after the end.
+REVISABLE: Final = frozenset(DatasetState) - {DatasetState.SUBMITTED, DatasetState.DELISTED}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the review looks at; the assessment's digest is 32 bytes, or empty while missing."""
+
+    legality_undertaking: bool = False
+    assessment_sha256: bytes = b""
+    assessor: str = ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What the provider says of a dataset; empty, None and 0 are what is still missing on a draft."""
+
+    title: str = ""
+    description: str = ""
+    subject_kind: SubjectKind | None = None
+    identifier_scheme: str = ""
+    classification_grade: int = 0
+    scenarios: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    evidence: Evidence = Evidence()
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the exchange needs of a node's description: whose it is, and its columns' numbers of bins."""
+
+    dataset: str
+    revision: int
+    provider: str
+    columns: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One immutable revision: the description's exact bytes, its digest (32 bytes), its columns and bins."""
+
+    dataset: str
+    number: int
+    description: SignedBytes
+    digest: bytes
+    columns: tuple[tuple[str, int], ...]
+    create_time: datetime
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset with its newest revision; `version` grows by one with every change."""
+
+    dataset: str
+    provider: str
+    listing: Listing
+    state: DatasetState
+    state_reason: str
+    latest: Revision
+    version: int
+    create_time: datetime
+    update_time: datetime
+    receipt: Receipt | None = None
+
+    def visible_to(self, caller: Caller) -> bool:
+        """Whether the caller may see it: all see the catalog, its provider and overseers the rest."""
+        return self.state in _IN_CATALOG or caller.oversees or caller.party == self.provider
+
+    def rewritten(self, listing: Listing, now: datetime) -> "Dataset":
+        """Return it with another listing; raises DatasetStateError unless it is a draft or rejected."""
+        if self.state not in _CHANGEABLE:
+            raise DatasetStateError(
+                f"the dataset is {self.state.upper()}; only DRAFT and REJECTED ones are changed"
+            )
+        return self._changed(now, listing=listing)
+
+    def moved(self, verb: str, now: datetime, reason: str = "") -> "Dataset":
+        """Return it after one of DATASET_STATES' verbs.
+
+        Raises DatasetStateError, and DatasetIncompleteError when `submit` finds something missing.
+        """
+        state = DATASET_STATES.after(verb, self.state)
+        if verb == "submit" and (missing := list(_missing(self.listing))):
+            raise DatasetIncompleteError("the listing lacks: " + ", ".join(missing))
+        return self._changed(now, state=state, state_reason=reason)
+
+    def revised(self, revision: Revision, now: datetime) -> "Dataset":
+        """Return it with a newer revision; raises DatasetStateError or FieldInvalidError."""
+        if self.state not in REVISABLE:
+            raise DatasetStateError(f"the dataset is {self.state.upper()}; it takes no revision now")
+        if revision.number <= self.latest.number:
+            raise FieldInvalidError(
+                ("revision.description", f"its revision number must exceed {self.latest.number}")
+            )
+        return self._changed(now, latest=revision)
+
+    def _changed(self, now: datetime, **values: Any) -> "Dataset":
+        return replace(self, version=self.version + 1, update_time=now, **values)
+
+
+def check_description(field: str, description: Description, dataset: str, provider: str) -> None:
+    """Raise SignatureRefusedError when the description is of another dataset or provider, FieldInvalidError
+    when its number is out of range.
+    """
+    if description.dataset != dataset_name(dataset) or description.provider != party_name(provider):
+        raise SignatureRefusedError(f"{field}: the node signed it for another dataset or provider")
+    if not 1 <= description.revision <= MAX_REVISION:
+        raise FieldInvalidError((field, f"its revision number must be 1 to {MAX_REVISION}"))
+
+
+def _missing(listing: Listing) -> Iterator[str]:
+    for path, there in (
+        ("title", listing.title),
+        ("description", listing.description),
+        ("subject_kind", listing.subject_kind),
+        ("identifier_scheme", listing.identifier_scheme),
+        ("classification_grade", listing.classification_grade),
+        ("scenarios", listing.scenarios),
+        ("evidence.legality_undertaking", listing.evidence.legality_undertaking),
+        ("evidence.assessment_sha256", listing.evidence.assessment_sha256),
+        ("evidence.assessor", listing.evidence.assessor),
+    ):
+        if not there:
+            yield path
