@@ -165,9 +165,7 @@ def rotate_certificate(
     """
     old = _identity_certificate(directory)
     passphrase = _passphrase_of(directory, passphrase_file)
-    load_private_key(
-        read_secret(directory / SIGNING_KEY_FILE), passphrase
-    )  # the same passphrase for every key
+    _open_key(directory / KEY_FILE, passphrase)  # one passphrase opens every key of the directory
     key = ec.generate_private_key(ec.SECP256R1())
     new = issue_certificate(
         authority,
