@@ -1,6 +1,7 @@
 """Secrets at rest: they open for the right passphrase, purpose and place, and for nothing else."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -54,6 +55,11 @@ def test_a_known_envelope_stays_known():
         "b632d771f36adfafa22bd504863eb84eadaf8fe351fd20d845f8ab3699b734fc28"
         "45bb3068a1d0894aa20c5595b2960e"
     )
+
+
+def test_the_page_of_the_format_shows_that_envelope():
+    page = (Path(__file__).parents[2] / "docs/spec/envelope.md").read_text()
+    assert ENVELOPE.hex() in "".join(page.split())
 
 
 @given(st.binary(max_size=1000), st.text("abc/-", max_size=20), st.binary(max_size=20))

@@ -1,6 +1,7 @@
 """Signatures: RFC 8032's vectors, a second witness in plain integers, and what must be refused."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -115,6 +116,14 @@ def test_a_known_signature_stays_known():
         "e06a6f4b1c9a0e69228791db835ac6b4d384ad8f321bb50277755208b6e58704"
     )
     assert key_id(PUBLIC).hex() == "2a9cadaafd6daf68a860a06e3886ed49"
+
+
+def test_the_page_of_the_format_shows_that_signature_and_every_purpose():
+    page = (Path(__file__).parents[2] / "docs/spec/signing.md").read_text()
+    signature = sign(KEY, Purpose.AGREEMENT, PAYLOAD).hex()
+    digest = own_hash(Purpose.AGREEMENT.value, PAYLOAD).hex()
+    for text in (signature[:64], signature[64:], key_id(PUBLIC).hex(), digest, *Purpose):
+        assert text in page
 
 
 def test_purposes_have_tags_of_their_own():
