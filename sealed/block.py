@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sealed import ring
 from sealed.encoding import bytes32, text, u32
-from sealed.errors import GatherError, RowsError
+from sealed.errors import GatherError, RowsError, ScaleError
 from sealed.packing import Block, pack
 from sealed.profiles import Profile
 from sealed.ring import Residues
@@ -28,6 +28,10 @@ from wire.framing import tagged_hash
 
 COEFFICIENT_LIMIT = 1 << (BLIND_BITS - 1)
 """Gathered values lie in [−2^28, 2^28), as blinding coefficients do."""
+
+
+Rows = Sequence[int] | NDArray[np.integer]
+"""Coefficients of a block: strictly rising, inside the gathered rows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,16 +118,18 @@ def evaluate(
     return Evaluation(np.stack([ring.add(profile, c0, mask), c1]), ring.rounded(profile, mask[:, :rows]))
 
 
-def release(mask: NDArray[np.int64], rows: Sequence[int], drop: int) -> NDArray[np.int64]:
+def release(mask: NDArray[np.int64], rows: Rows, drop: int) -> NDArray[np.int64]:
     """Return the top bits of the mask at `rows`, all that opens.
 
     Raises `RowsError` unless the rows are strictly rising and inside the gathered ones.
     """
+    if drop < 0:
+        raise ScaleError("drop must not be negative")
     released: NDArray[np.int64] = mask[_checked_rows(rows, len(mask))] >> drop
     return released
 
 
-def phase(profile: Profile, block: Block, secret: Secret, rows: Sequence[int]) -> NDArray[np.int64]:
+def phase(profile: Profile, block: Block, secret: Secret, rows: Rows) -> NDArray[np.int64]:
     """Return round(t·(c0 + c1·s)/q) mod t at `rows`: scores still under their masks."""
     factor = ring.product(profile, ring.spectrum(profile, block[1]), secret.spectrum)
     decrypted = ring.add(profile, block[0], ring.polynomial(profile, factor))
@@ -141,7 +147,7 @@ def open_rows(
     block: Block,
     secret: Secret,
     released: NDArray[np.int64],
-    rows: Sequence[int],
+    rows: Rows,
     drop: int,
 ) -> NDArray[np.int64]:
     """Return the signed scores of `rows`, given the values released for them in the same order.
@@ -164,7 +170,7 @@ def _check_gathered(profile: Profile, columns: int, gathered: NDArray[np.integer
         raise GatherError("gathered values must lie in [−2^28, 2^28): use a coarser fixed-point scale")
 
 
-def _checked_rows(rows: Sequence[int], limit: int) -> NDArray[np.int64]:
+def _checked_rows(rows: Rows, limit: int) -> NDArray[np.int64]:
     indices = np.asarray(rows, dtype=np.int64)
     if not indices.size or indices.ndim != 1:
         raise RowsError("name at least one row to open")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compute.engine.boundary import BlockResult, BlockTask
+from compute.engine.errors import TaskError
 from compute.engine.seal import PreparedModel, SealEngine
 from sealed import ring
 from sealed.block import blind_polynomial, block_key, mask_polynomial
@@ -21,9 +22,11 @@ from sealed.packing import block_digest, pack
 def evaluate_block(engine: SealEngine, model: PreparedModel, task: BlockTask) -> BlockResult:
     """Return the sealed block of `task`, whose model was prepared by the same engine."""
     profile = task.ring
+    if len(model.ciphertexts) != len(task.columns) + profile.blinds:
+        raise TaskError("the task must name as many columns as its sealed model has, less the blinds")
     key = block_key(task.seed, task.ctx, task.c0_digest, task.place)
-    plaintexts = (engine.prepare_plain(polynomial) for polynomial in polynomials(task, key))
-    block = engine.multiply_accumulate(model, plaintexts)
+    columns = (engine.prepare_plain(polynomial) for polynomial in polynomials(task, key))
+    block = engine.multiply_accumulate(model, columns)
     block[0] = ring.add(profile, block[0], mask_polynomial(profile, key))
     packed = pack(block)
     return BlockResult(packed, block_digest(packed))

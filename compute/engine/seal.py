@@ -7,6 +7,9 @@ and only in bytes composed below from residues that were already parsed: no fore
 The coefficient modulus is the profile's primes plus one that SEAL keeps for keys, so that the first data
 level has exactly the profile's. The plain modulus is 2^29, the range of blinding coefficients: SEAL takes a
 coefficient from 2^28 upwards as negative.
+
+How much is computed depends on sizes alone: an all-zero column, whose product SEAL refuses, is replaced by a
+constant and its product put aside, so that time does not tell which bins nobody falls into.
 """
 
 import mmap
@@ -43,6 +46,14 @@ class PreparedModel:
     ciphertexts: tuple[Any, ...] = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedColumn:
+    """A plain polynomial in SEAL's memory, transformed; when `is_zero`, one stands in its place."""
+
+    plaintext: Any = field(repr=False)
+    is_zero: bool = field(repr=False)
+
+
 class SealEngine:
     """Products in R_q under one profile. Not thread-safe: one per worker process."""
 
@@ -63,6 +74,8 @@ class SealEngine:
         self._plaintext_file = _MemoryFile(len(plaintext_head) + _WORD * profile.N)
         self._plaintext_file.write(0, plaintext_head)
         self._coefficients = self._plaintext_file.words(len(plaintext_head))
+        ones = np.ones(self._shape[1:], dtype=np.uint64)
+        (self._put_aside,) = self.prepare_sealed([(ones, ones)]).ciphertexts
         self._prove()
 
     @property
@@ -81,39 +94,39 @@ class SealEngine:
             ciphertexts.append(ciphertext)
         return PreparedModel(tuple(ciphertexts))
 
-    def prepare_plain(self, coefficients: NDArray[np.int64 | np.uint8 | np.bool]) -> Any | None:
-        """Take up to N plain coefficients in [−2^28, 2^28) into SEAL, transformed; None when all are zero."""
+    def prepare_plain(self, coefficients: NDArray[np.int64 | np.uint8 | np.bool]) -> PreparedColumn:
+        """Take up to N plain coefficients in [−2^28, 2^28) into SEAL, transformed for products."""
         low, high = int(coefficients.min()), int(coefficients.max())
         if low < -COEFFICIENT_LIMIT or high >= COEFFICIENT_LIMIT:
             raise TaskError("a plain coefficient must lie in [−2^28, 2^28)")
-        if low == high == 0:
-            return None
+        is_zero = low == high == 0
         count = len(coefficients)
         np.bitwise_and(
             coefficients, np.int64(_PLAIN_MODULUS - 1), out=self._coefficients[:count], casting="unsafe"
         )
         self._coefficients[count:] = 0
+        self._coefficients[0] |= is_zero
         plaintext = sealapi.Plaintext()
         plaintext.load(self._context, self._plaintext_file.path)
         self._evaluator.transform_to_ntt_inplace(plaintext, self._level)
-        return plaintext
+        return PreparedColumn(plaintext, is_zero)
 
-    def multiply_accumulate(self, model: PreparedModel, plaintexts: Iterable[Any | None]) -> Block:
-        """Return Σ W_j·X_j (2, L, N) for prepared plaintexts, as many as the model has columns.
+    def multiply_accumulate(self, model: PreparedModel, columns: Iterable[PreparedColumn]) -> Block:
+        """Return Σ W_j·X_j (2, L, N) for as many prepared columns as the model has.
 
-        A None is an all-zero column: SEAL refuses its product, and the sum does not need it. Plaintexts may
-        come from a generator, so that each is used while the cache still holds it.
+        Columns may come from a generator, so that each is used while the cache still holds it.
         """
         total, term = sealapi.Ciphertext(), sealapi.Ciphertext()
         started = False
-        for ciphertext, plaintext in zip(model.ciphertexts, plaintexts, strict=True):
-            if plaintext is None:
-                continue
-            if started:
-                self._evaluator.multiply_plain(ciphertext, plaintext, term)
+        for ciphertext, column in zip(model.ciphertexts, columns, strict=True):
+            if column.is_zero:
+                self._evaluator.multiply_plain(ciphertext, column.plaintext, term)
+                self._evaluator.add_inplace(self._put_aside, term)
+            elif started:
+                self._evaluator.multiply_plain(ciphertext, column.plaintext, term)
                 self._evaluator.add_inplace(total, term)
             else:
-                self._evaluator.multiply_plain(ciphertext, plaintext, total)
+                self._evaluator.multiply_plain(ciphertext, column.plaintext, total)
                 started = True
         if not started:
             return np.zeros(self._shape, dtype=np.uint64)

@@ -23,7 +23,7 @@ def test_the_seal_engine_gives_the_known_block(answer, model):
         answer.octets("block_seed"), answer.ctx, answer.octets("c0_digest"), answer.octets("place")
     )
     blinds = [blind_polynomial(profile, key, i) for i in range(profile.blinds)]
-    plaintexts = [engine.prepare_plain(values) for values in (*answer.gathered, *blinds)]
-    block = engine.multiply_accumulate(prepared, plaintexts)
+    columns = [engine.prepare_plain(values) for values in (*answer.gathered, *blinds)]
+    block = engine.multiply_accumulate(prepared, columns)
     block[0] = ring.add(profile, block[0], mask_polynomial(profile, key))
     assert block_digest(pack(block)).hex() == answer["block_sha256"]
