@@ -59,6 +59,8 @@ class Refusal:
     metadata: Mapping[str, str] = field(default_factory=dict)
     clause: Clause | None = None
     violations: tuple[tuple[str, str], ...] = ()
+    # Who gave the reason of a refusal received: the domain of its ErrorInfo; empty when gRPC itself refused.
+    issuer: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if self.code is grpc.StatusCode.OK:
@@ -139,6 +141,7 @@ def refusal_from_rpc_error(error: grpc.RpcError) -> Refusal:
             (_printable(violation.field), _printable(violation.description))
             for violation in (bad_request.field_violations if bad_request else ())
         ),
+        issuer=_printable(info.domain),
     )
 
 
