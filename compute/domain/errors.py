@@ -90,3 +90,20 @@ class ReceiptError(NodeError):
 
 class UnrecordedError(NodeError):
     """The exchange has not answered with a valid receipt: nothing leaves the node until it has."""
+
+
+class ExchangeRefusedError(NodeError):
+    """The exchange refused to record; `status` names its gRPC status, `reason` its ErrorReason.
+
+    `final` says that it looked at this very request and will never record it; a refusal of the caller alone
+    leaves open what became of an earlier attempt.
+    """
+
+    def __init__(
+        self, status: str, reason: str, message: str, *, final: bool, clause: ClauseRefusedError | None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.final = final
+        self.clause = clause

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from compute.domain.errors import ClauseRefusedError, LicenseRefusedError, RoleError
+from compute.domain.errors import ClauseRefusedError, LicenseRefusedError, RoleError, SignatureRefusedError
 from compute.domain.signed import Signed, require_signatures
 from sealed.errors import ScaleError, UnknownProfileError
 from sealed.profiles import SCORE_V1, Profile, profile_named
@@ -84,10 +84,13 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Pins:
-    """What this node is and whom it trusts: `provider` is `parties/{party}`, keys are 32 bytes of Ed25519."""
+    """What this node is and whom it trusts: `provider` is `parties/{party}`, keys are 32 bytes of Ed25519.
+
+    `node_keys` are the node's signing keys, the present one and those retired: a license keeps what it pins.
+    """
 
     provider: str
-    node_key: bytes
+    node_keys: frozenset[bytes]
     steward_keys: frozenset[bytes]
     exchange_key: bytes
     origin: str
@@ -114,16 +117,16 @@ def require_known_version(agreement: Agreement) -> None:
 
 
 def require_three_signatures(signed: Signed, agreement: Agreement) -> None:
-    """Raise SignatureRefusedError unless steward, bank and exchange all signed these exact bytes."""
-    require_signatures(
-        signed,
-        Purpose.AGREEMENT,
-        {
-            "provider": agreement.steward_key,
-            "bank": agreement.bank_key,
-            "exchange": agreement.exchange_key,
-        },
-    )
+    """Raise LicenseRefusedError unless steward, bank and exchange all signed these exact bytes."""
+    keys = {
+        "provider": agreement.steward_key,
+        "bank": agreement.bank_key,
+        "exchange": agreement.exchange_key,
+    }
+    try:
+        require_signatures(signed, Purpose.AGREEMENT, keys)
+    except SignatureRefusedError as error:
+        raise LicenseRefusedError(f"agreement.{error}") from error
 
 
 def require_honored_steward(agreement: Agreement, steward_keys: Collection[bytes]) -> None:
@@ -146,9 +149,9 @@ def require_own_node(agreement: Agreement, pins: Pins) -> None:
     """Raise LicenseRefusedError unless provider and node key are this node's own."""
     if agreement.provider != pins.provider:
         raise LicenseRefusedError("agreement.provider: another provider's license; ask that provider's node")
-    if agreement.node_key != pins.node_key:
+    if agreement.node_key not in pins.node_keys:
         raise LicenseRefusedError(
-            "agreement.node_key: not this node's signing key; negotiate a license with the key now registered"
+            "agreement.node_key: not a signing key of this node; negotiate a license with the one registered"
         )
 
 
@@ -200,6 +203,29 @@ def require_kind_licensed(terms: Terms, kind: QueryKind) -> None:
             kind.value,
             f"Negotiate a license that allows {kind.value} queries.",
         )
+
+
+def require_in_force_for_sealing(terms: Terms, now: datetime) -> None:
+    """Raise LicenseRefusedError unless the license is in force: else no sealing is opened under it."""
+    try:
+        require_in_force(terms, now)
+    except ClauseRefusedError as error:
+        raise LicenseRefusedError(f"agreement.terms: not in force; {error.way_out}") from error
+
+
+def require_honored(signed: Signed, agreement: Agreement, pins: Pins, now: datetime) -> None:
+    """Raise LicenseRefusedError unless the agreement is one for this node, whole, signed and in force.
+
+    What remains to be checked is the revision: `require_revision`, `require_licensed_columns`.
+    """
+    require_known_version(agreement)
+    require_own_node(agreement, pins)
+    require_own_exchange(agreement, pins)
+    require_honored_steward(agreement, pins.steward_keys)
+    require_three_signatures(signed, agreement)
+    require_alone(agreement, pins)
+    require_enforceable_terms(agreement.terms)
+    require_in_force_for_sealing(agreement.terms, now)
 
 
 def require_in_force(terms: Terms, now: datetime) -> None:

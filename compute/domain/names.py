@@ -5,15 +5,14 @@ import unicodedata
 import uuid
 
 from compute.domain.errors import FieldError
-from wire.identity import NAME_PATTERN
 
 _UID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_DATASET = re.compile(rf"datasets/({NAME_PATTERN})")
-_PUBLICATION = re.compile(rf"publications/({_UID})")
-_SEALING = re.compile(rf"sealings/({_UID})")
-_EVALUATION = re.compile(rf"evaluations/({_UID})")
+_DATASET = re.compile(r"datasets/[a-z][a-z0-9-]{1,62}")
+_PUBLICATION = re.compile(rf"publications/{_UID}")
+_SEALING = re.compile(rf"sealings/{_UID}")
+_EVALUATION = re.compile(rf"evaluations/{_UID}")
 _BLOCK = re.compile(rf"evaluations/({_UID})/blocks/(0|[1-9][0-9]{{0,6}})")
-_LICENSE = re.compile(r"licenses/([a-z0-9][a-z0-9-]{0,62})")
+_LICENSE = re.compile(r"licenses/[0-9a-z][0-9a-z-]{7,63}")
 _REQUEST_ID = re.compile(_UID)
 
 

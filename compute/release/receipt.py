@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from compute.domain.caps import Charge
 from compute.domain.errors import ReceiptError, SignatureRefusedError
 from compute.domain.signed import Signed, require_signatures
 from wire.signing import Purpose
@@ -49,8 +50,7 @@ class Entry:
     version: int
     kind: RecordKind | None
     license: str
-    rows_charged: int
-    bits_charged: int
+    charge: Charge
     statements: tuple[Signed, ...]
 
 
@@ -60,8 +60,7 @@ class Expected:
 
     kind: RecordKind
     license: str
-    rows_charged: int
-    bits_charged: int
+    charge: Charge
     statements: tuple[Signed, ...]
 
 
@@ -118,7 +117,7 @@ def require_our_kind(entry: Entry, expected: Expected) -> None:
 
 def require_our_charge(entry: Entry, expected: Expected) -> None:
     """Raise ReceiptError unless exchange and node charge the same."""
-    if (entry.rows_charged, entry.bits_charged) != (expected.rows_charged, expected.bits_charged):
+    if entry.charge != expected.charge:
         raise ReceiptError("entry: charges other than this node does")
 
 

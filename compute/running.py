@@ -1,0 +1,73 @@
+"""Work that outlives the call that asked for it, and locks by name.
+
+A caller may hang up at any moment; what it started must still end in one of its proper states.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from wire.event_log import facts_of, log_event
+
+_T = TypeVar("_T")
+
+
+class Tasks:
+    """The tasks of one event loop that nobody may cancel but the node's stop."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+        self._log = log
+
+    async def to_the_end(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Return what `work` returns; when the caller is cancelled, `work` still runs to its end."""
+        return await asyncio.shield(self._start(work))
+
+    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work`; its failure is logged."""
+        self._start(work)
+
+    async def close(self, grace_seconds: float) -> None:
+        """Wait for what runs, then cancel what is left."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=grace_seconds)
+        left = set(self._running)
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left)
+
+    def _start(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log_event(self._log, logging.WARNING, "task_failed", **facts_of(error))
+
+
+class NamedLocks:
+    """One lock per name, kept only while somebody holds or awaits it."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def holding(self, name: str) -> AsyncIterator[None]:
+        """Hold the lock of `name`."""
+        lock, users = self._locks.get(name, (asyncio.Lock(), 0))
+        self._locks[name] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks[name]
+            if users == 1:
+                del self._locks[name]
+            else:
+                self._locks[name] = (lock, users - 1)
