@@ -1,6 +1,8 @@
 """`bourse pki` as a person types it."""
 
 import json
+import subprocess
+import sys
 from ipaddress import ip_address
 
 import pytest
@@ -105,3 +107,11 @@ def test_a_place_that_cannot_be_written_to_is_named(bourse, tmp_path):
     (tmp_path / "file").write_text("")
     refused = bourse("init", "--dir", tmp_path / "file" / "ca", "--trust-domain", "bourse.test", code=1)
     assert str(tmp_path / "file") in refused.stderr
+
+
+def test_asking_for_help_loads_no_cryptography():
+    program = (
+        "import sys, clients.cli.pki; "
+        "sys.exit(bool({'cryptography', 'grpc', 'google.protobuf', 'rich'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -91,6 +91,11 @@ def test_any_other_uri_names_nobody(uri):
         Identity.parse(uri)
 
 
+def test_an_overlong_uri_is_refused_before_it_is_taken_apart():
+    with pytest.raises(IdentityError, match="2048"):
+        Identity.parse("spiffe://" + "/" * 2048)
+
+
 def test_the_longest_trust_domain_leaves_room_for_the_server_s_dns_name():
     domain = ".".join(["a" * 59] * 3)
     assert len(domain) == MAX_TRUST_DOMAIN
