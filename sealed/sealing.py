@@ -121,16 +121,6 @@ def c0_digest(columns: Iterable[bytes]) -> bytes:
     return tagged_hash("bourse/seal/v1/c0", *columns)
 
 
-def sealing_statement(ctx: bytes, digest: bytes, committed: bytes) -> bytes:
-    """Return the 32 bytes a bank signs when it sends a sealed model: context, digest of c0, commitment."""
-    return tagged_hash(
-        "bourse/seal/v1/sealing",
-        bytes32("the context", ctx),
-        bytes32("the digest of c0", digest),
-        bytes32("the commitment", committed),
-    )
-
-
 def largest_score(weights_by_attribute: Iterable[Sequence[int]]) -> int:
     """Return the largest |score| of a scorecard, whose rows fall in exactly one bin of each attribute."""
     groups = [(min(weights), max(weights)) for weights in weights_by_attribute]

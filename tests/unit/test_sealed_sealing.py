@@ -8,7 +8,6 @@ from sealed.errors import ColumnFormatError, FieldError, ScaleError, ScoreRangeE
 from sealed.packing import pack, parse_column
 from sealed.profiles import PROFILES, SCORE_V1, WIDE_V1
 from sealed.sealing import (
-    c0_digest,
     check_range,
     column_label,
     commitment,
@@ -18,7 +17,6 @@ from sealed.sealing import (
     model_digest,
     public_a,
     seal,
-    sealing_statement,
 )
 
 profiles = pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
@@ -186,14 +184,11 @@ def test_a_model_out_of_range_is_refused_with_the_limit_and_the_way_out():
     assert "1024" not in str(refusal.value)
 
 
-def test_commitment_and_statement_depend_on_every_part():
-    committed = commitment(DIGEST, SALT)
-    assert committed != commitment(DIGEST, bytes(32))
-    assert committed != commitment(bytes(32), SALT)
-    statement = sealing_statement(context_with(), c0_digest([b"c0"]), committed)
-    assert statement != sealing_statement(context_with(), c0_digest([b"c1"]), committed)
-    assert statement != sealing_statement(context_with(scale=10), c0_digest([b"c0"]), committed)
-    assert statement != sealing_statement(context_with(), c0_digest([b"c0"]), bytes(32))
+def test_a_commitment_tells_models_apart_and_needs_the_salt():
+    assert commitment(DIGEST, SALT) != commitment(DIGEST, bytes(32))
+    assert commitment(DIGEST, SALT) != commitment(bytes(32), SALT)
+    with pytest.raises(FieldError):
+        commitment(DIGEST, SALT[:31])
 
 
 @profiles
