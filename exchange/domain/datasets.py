@@ -42,7 +42,7 @@ class SubjectKind(StrEnum):
 
 
 _CHANGEABLE = frozenset({DatasetState.DRAFT, DatasetState.REJECTED})
-_IN_CATALOG = frozenset({DatasetState.LISTED, DatasetState.SUSPENDED, DatasetState.DELISTED})
+CATALOG: Final = frozenset({DatasetState.LISTED, DatasetState.SUSPENDED, DatasetState.DELISTED})
 
 DATASET_STATES: Final = StateMachine(
     "dataset",
@@ -122,7 +122,7 @@ class Dataset:
 
     def visible_to(self, caller: Caller) -> bool:
         """Whether the caller may see it: all see the catalog, its provider and overseers the rest."""
-        return self.state in _IN_CATALOG or caller.oversees or caller.party == self.provider
+        return self.state in CATALOG or caller.oversees or caller.party == self.provider
 
     def rewritten(self, listing: Listing, now: datetime) -> "Dataset":
         """Return it with another listing; raises DatasetStateError unless it is a draft or rejected."""

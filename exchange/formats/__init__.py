@@ -1,0 +1,1 @@
+"""The bytes that parties sign and the ledger keeps: written once, read strictly, bounded."""
