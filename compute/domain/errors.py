@@ -4,6 +4,9 @@ Messages name the field, the limit and the way out, never the data.
 """
 
 
+UNRECORDED = "the exchange has not confirmed the record; nothing has left the node; repeat the same request"
+
+
 class NodeError(Exception):
     """A node refuses; every error of its domain is one."""
 

@@ -22,9 +22,10 @@ import numpy as np
 from compute.domain import caps
 from compute.domain import license as licenses
 from compute.domain.caps import Charge, Usage
-from compute.domain.errors import FieldError, ReleaseRefusedError
+from compute.domain.errors import UNRECORDED, FieldError, ReleaseRefusedError, UnrecordedError
 from compute.domain.license import Agreement, QueryKind
 from compute.domain.signed import Signed, require_signatures
+from compute.release.receipt import Recorded
 from wire.framing import tagged_hash
 from wire.signing import Purpose
 
@@ -145,6 +146,19 @@ def require_license_pays(
     """
     licenses.require_in_force(agreement.terms, now)
     caps.require_caps_suffice(agreement, usage, charge, openings)
+
+
+def require_settled(settled: bool) -> None:  # noqa: FBT001 - the check's one fact
+    """(5) Raise UnrecordedError while the release that is charged for the block is in doubt."""
+    if not settled:
+        raise UnrecordedError(UNRECORDED)
+
+
+def require_receipt(recorded: Recorded | None) -> Recorded:
+    """(6) Return the exchange's record of the release, or raise UnrecordedError: else nothing leaves."""
+    if recorded is None:
+        raise UnrecordedError(UNRECORDED)
+    return recorded
 
 
 def packed_rows(rows: Sequence[int]) -> bytes:

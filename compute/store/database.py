@@ -2,9 +2,23 @@
 
 from typing import Final
 
-from durable import AsyncDatabase, Database, check_schema, migrate, open_database
+from durable import (
+    AsyncDatabase,
+    Database,
+    DatabaseUnavailableError,
+    DurableError,
+    check_schema,
+    migrate,
+    open_database,
+)
 
-__all__ = ["AsyncDatabase", "migrate_database", "open_node_database"]
+__all__ = [
+    "AsyncDatabase",
+    "DatabaseUnavailableError",
+    "DurableError",
+    "migrate_database",
+    "open_node_database",
+]
 
 MIGRATIONS: Final = "compute.store.migrations"
 

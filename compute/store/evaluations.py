@@ -177,17 +177,21 @@ def keep_block(
         )
 
 
-def block_data(connection: Connection, name: str, number: int) -> tuple[int, bytes | None]:
-    """Return how many rows a block gathers, and its bytes once they are there.
+def block_data(connection: Connection, name: str, number: int) -> tuple[int, bytes, bytes | None]:
+    """Return how many rows a block gathers, and SHA-256 and bytes once they are there.
 
     Raises EvaluationNotFoundError when the evaluation has no such block.
     """
     row = connection.execute(
-        select(block.c.rows, block.c.data).where(block.c.evaluation == name, block.c.number == number)
+        select(block.c.rows, block.c.sha256, block.c.data).where(
+            block.c.evaluation == name, block.c.number == number
+        )
     ).one_or_none()
     if row is None:
         raise EvaluationNotFoundError("name: your party has no block of this name")
-    return row.rows, None if row.data is None else bytes(row.data)
+    if row.data is None:
+        return row.rows, b"", None
+    return row.rows, bytes(row.sha256), bytes(row.data)
 
 
 def sealed_block(connection: Connection, name: str, number: int) -> SealedBlock | None:

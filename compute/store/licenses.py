@@ -48,6 +48,12 @@ def agreement(connection: Connection, name: str) -> Signed:
     return signed_of(row.agreement, row.signatures)
 
 
+def bank_of(connection: Connection, name: str) -> str:
+    """Return the party whose license it is; the license is known."""
+    bank: str = connection.execute(select(license_.c.bank).where(license_.c.name == name)).scalar_one()
+    return bank
+
+
 def usage(connection: Connection, name: str) -> Usage:
     """Return what was charged to a license that is known."""
     row = connection.execute(
