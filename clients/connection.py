@@ -41,8 +41,9 @@ _LASTING_REASONS = frozenset({"SERVER_NAME_MISMATCH", "SERVER_CERTIFICATE_REFUSE
 
 
 class RefusedError(BourseError):
-    """Another party refused a call, or could not be reached. `status` is gRPC's, such as
-    `FAILED_PRECONDITION`.
+    """Another party refused a call, or could not be reached.
+
+    `status` is gRPC's, such as `FAILED_PRECONDITION`; `passing` says that the same call may succeed later.
     """
 
     def __init__(self, refusal: Refusal, server: Identity) -> None:
@@ -58,6 +59,7 @@ class RefusedError(BourseError):
         )
         self.status = refusal.code.name
         self.server = server
+        self.passing = refusal.code in _PASSING_CODES and refusal.reason not in _LASTING_REASONS
 
     def as_dict(self) -> dict[str, object]:
         return {"status": self.status, "server": self.server.uri, **super().as_dict()}
@@ -136,7 +138,7 @@ class Peer:
 
     def call(
         self,
-        method: grpc.UnaryUnaryMultiCallable[_Request, _Reply],
+        method: "grpc.UnaryUnaryMultiCallable[_Request, _Reply]",
         request: _Request,
         *,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
@@ -154,11 +156,11 @@ class Peer:
             try:
                 reply = method(request, timeout=timeout)
             except grpc.RpcError as error:
-                refusal = refusal_from_rpc_error(error)
+                refused = RefusedError(refusal_from_rpc_error(error), self.server)
                 if meter is not None:
                     meter.add(step, calls=1, seconds=time.perf_counter() - started, sent=request.ByteSize())
-                if not _passing(refusal) or attempt + 1 >= self.retries.attempts:
-                    raise RefusedError(refusal, self.server) from None
+                if not refused.passing or attempt + 1 >= self.retries.attempts:
+                    raise refused from None
             else:
                 if meter is not None:
                     meter.add(
@@ -248,7 +250,3 @@ def paged(
             yield item
         if not token or left == 0:
             return
-
-
-def _passing(refusal: Refusal) -> bool:
-    return refusal.code in _PASSING_CODES and refusal.reason not in _LASTING_REASONS

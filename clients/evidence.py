@@ -14,7 +14,6 @@ from bourse.type.v1 import description_pb2, record_pb2, signature_pb2
 from google.protobuf.message import Message
 
 from clients.errors import EvidenceError
-from clients.home import PinnedExchange
 from wire.bins import ColumnError
 from wire.columns import column_from_pb
 from wire.framing import tagged_hash
@@ -25,7 +24,7 @@ _Message = TypeVar("_Message", bound=Message)
 
 MAX_ENTRY_BYTES = 60_000
 MAX_STATEMENT_BYTES = 4096
-MAX_DESCRIPTION_BYTES = 4 * 2**20
+MAX_DESCRIPTION_BYTES = 2**20
 REVISION_TAG = "bourse/dataset/v1/revision"
 
 
@@ -79,19 +78,19 @@ def read_entry(entry: bytes) -> record_pb2.TradeRecordEntry:
 
 
 def check_receipt(
-    receipt: record_pb2.Receipt, entry: bytes, exchange: PinnedExchange
+    receipt: record_pb2.Receipt, entry: bytes, *, origin: str, exchange_key: bytes
 ) -> record_pb2.TradeRecordEntry:
     """Return the record in `entry` once the exchange is proven to have promised it a place in its log.
 
     (1) the receipt is signed by the pinned key, (2) of the pinned origin, (3) over this entry's leaf hash,
     (4) at the time that the entry says.
     """
-    payload = check_sole_signature("receipt", receipt.statement, exchange.public_key, Purpose.RECEIPT)  # (1)
+    payload = check_sole_signature("receipt", receipt.statement, exchange_key, Purpose.RECEIPT)  # (1)
     statement = read_payload("receipt", record_pb2.ReceiptStatement, payload, MAX_STATEMENT_BYTES)
     if statement.version != 1:
         raise EvidenceError("receipt: of a version that this release does not know.")
-    if statement.origin != exchange.origin:  # (2)
-        raise EvidenceError("receipt: is of another log than the exchange this home pins.")
+    if statement.origin != origin:  # (2)
+        raise EvidenceError("receipt: is of another log than the exchange's.")
     if statement.leaf_hash != leaf_hash(entry):  # (3)
         raise EvidenceError("receipt: is for another entry.")
     record = read_entry(entry)

@@ -7,6 +7,7 @@
 
     version = 1
     identity = "identity"
+    passphrase_file = "/run/secrets/bourse"    # optional; else identity/passphrase
     trust_domain = "bourse.test"
 
     [exchange]
@@ -69,6 +70,7 @@ class Home:
     identity_directory: Path
     exchange: PinnedExchange
     nodes: Mapping[str, str] = field(default_factory=dict)
+    passphrase_file: Path | None = None
 
     @property
     def keystore_directory(self) -> Path:
@@ -111,7 +113,7 @@ def parse_home(directory: Path, data: bytes) -> Home:
         raise HomeError(f"{CONFIGURATION_NAME} is not UTF-8 text.") from None
     except tomllib.TOMLDecodeError as error:
         raise HomeError(f"{CONFIGURATION_NAME} is not TOML: {error}.") from None
-    _only(document, "", {"version", "identity", "trust_domain", "exchange", "nodes"})
+    _only(document, "", {"version", "identity", "passphrase_file", "trust_domain", "exchange", "nodes"})
     if document.get("version") != 1 or isinstance(document.get("version"), bool):
         raise HomeError("version: this release reads version 1.", way_out='Write "version = 1".')
     trust_domain = _checked("trust_domain", check_trust_domain, _text(document, "", "trust_domain"))
@@ -132,6 +134,9 @@ def parse_home(directory: Path, data: bytes) -> Home:
         nodes={
             _party(party): check_address(f"nodes.{party}", _text(nodes, "nodes.", party)) for party in nodes
         },
+        passphrase_file=(
+            directory / _text(document, "", "passphrase_file") if "passphrase_file" in document else None
+        ),
     )
 
 
@@ -165,6 +170,11 @@ def write_home(home: Home) -> None:
     lines = [
         "version = 1",
         f"identity = {_quoted(os.path.relpath(home.identity_directory, home.directory))}",
+        *(
+            [f"passphrase_file = {_quoted(os.path.relpath(home.passphrase_file, home.directory))}"]
+            if home.passphrase_file
+            else []
+        ),
         f"trust_domain = {_quoted(home.trust_domain)}",
         "",
         "[exchange]",

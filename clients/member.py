@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 import grpc
+from bourse.type.v1 import signature_pb2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from clients.errors import HomeError
@@ -93,6 +94,15 @@ class Member:
                     way_out="Use the identity that agreed to the license, or agree on a new license.",
                 ) from None
         return key_id(public_key_of(key)), sign(key, purpose, payload)
+
+    def signed(
+        self, purpose: Purpose, payload: bytes, *, public_key: bytes | None = None
+    ) -> signature_pb2.SignedPayload:
+        """Return `payload` with this member's signature, by the key that `sign` says."""
+        key, value = self.sign(purpose, payload, public_key=public_key)
+        return signature_pb2.SignedPayload(
+            payload=payload, signatures=[signature_pb2.Signature(key_id=key, value=value)]
+        )
 
     def data_key(self, salt: bytes) -> DataKey:
         """Return the key that encrypts this member's secrets at rest; takes a tenth of a second."""
