@@ -20,119 +20,161 @@ Residues = NDArray[np.uint64]
 Spectrum = NDArray[np.float64]
 """Shape (L, 64, 128): a polynomial's values at the odd roots, centered, |value| ≤ p/2 + 1."""
 
+Matrix = NDArray[np.float64]
+"""Shape (64, 128), or a factor of one: integers modulo one prime, centered."""
+
 _ROWS = 64
 _HALF = 2.0**15
+_ONE_THREAD = 1 << 17
+"""Multiplications in one matrix product that OpenBLAS does not divide among threads: it does above 2^18."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Tables:
-    """Per profile: the primes broadcast over residues and spectra, and the centered transform matrices."""
+class _Transform:
+    """The transform modulo the prime p, and back; `_halves` gives the form of the factors.
 
-    primes: Residues
-    signed_primes: NDArray[np.int64]
-    float_primes: Spectrum
-    inverses: Spectrum
-    forward_left: Spectrum
-    forward_twiddle: Spectrum
-    forward_right: Spectrum
-    backward_right: Spectrum
-    backward_twiddle: Spectrum
-    backward_left: Spectrum
+    The degree is divided out on the way back.
+    """
+
+    p: int
+    left: Matrix
+    twiddle: Matrix
+    right: Matrix
+    back_right: Matrix
+    back_twiddle: Matrix
+    back_left: Matrix
+
+    def forward(self, x: Matrix) -> Matrix:
+        """Return the values of a polynomial, given its coefficients as integers |x| ≤ 2^30."""
+        values = _times(_from_left(self.left, x, self.p), self.twiddle, self.p)
+        return _from_right(values, self.right, self.p)
+
+    def backward(self, x: Matrix) -> Matrix:
+        """Return the centered coefficients of the polynomial that has these values."""
+        twisted = _times(_from_right(x, self.back_right, self.p), self.back_twiddle, self.p)
+        return _from_left(self.back_left, twisted, self.p)
 
 
-def _root(p: int, degree: int) -> int:
-    """Find a primitive root of unity of order 2·degree modulo p."""
-    candidates = (pow(g, (p - 1) // (2 * degree), p) for g in range(2, p))
-    return next(root for root in candidates if pow(root, degree, p) == p - 1)
+@cache
+def _transforms(profile: Profile) -> tuple[_Transform, ...]:
+    return tuple(_transform(p, profile.N) for p in profile.primes)
 
 
-def _matrices(p: int, degree: int) -> list[NDArray[np.float64]]:
-    """Return the six matrices modulo p in the order of `_Tables`, centered around zero."""
-    root, columns = _root(p, degree), degree // _ROWS
-    powers = np.array([pow(root, k, p) for k in range(2 * degree)], dtype=np.int64)
+def _transform(p: int, degree: int) -> _Transform:
+    columns, order = degree // _ROWS, 2 * degree
+    root = _root(p, order)
+    powers = np.array([pow(root, k, p) for k in range(order)], dtype=np.int64)
+
+    def matrix(exponents: NDArray[np.int64], factor: int = 1) -> Matrix:
+        return _center((powers[exponents % order] * factor % p).astype(np.float64), p)
+
     odd = 2 * np.arange(_ROWS) + 1
     left = columns * np.outer(odd, np.arange(_ROWS))
     twiddle = np.outer(odd, np.arange(columns))
     right = 2 * _ROWS * np.outer(np.arange(columns), np.arange(columns))
-    matrices = [powers[k % (2 * degree)] for k in (left, twiddle, right, -right.T, -twiddle)]
-    matrices.append(powers[-left.T % (2 * degree)] * pow(degree, -1, p) % p)
-    return [np.where(m > p // 2, m - p, m).astype(np.float64) for m in matrices]
+    return _Transform(
+        p,
+        left=_halves(matrix(left), axis=0),
+        twiddle=matrix(twiddle),
+        right=_halves(matrix(right), axis=1),
+        back_right=_halves(matrix(-right), axis=1),
+        back_twiddle=matrix(-twiddle),
+        back_left=_halves(matrix(-left.T, factor=pow(degree, -1, p)), axis=0),
+    )
+
+
+def _halves(matrix: Matrix, axis: int) -> Matrix:
+    """Split integers |m| < 2^29 into high·2^15 + low, |high|, |low| ≤ 2^14; join the two along an axis."""
+    high = np.rint(matrix / _HALF)
+    return np.concatenate([high, matrix - high * _HALF], axis=axis)
+
+
+def _root(p: int, order: int) -> int:
+    """Find a primitive root of unity of that order, a power of two, modulo p."""
+    candidates = (pow(g, (p - 1) // order, p) for g in range(2, p))
+    return next(root for root in candidates if pow(root, order // 2, p) == p - 1)
 
 
 @cache
-def _tables(profile: Profile) -> _Tables:
-    primes = np.array(profile.primes, dtype=np.uint64)[:, None]
-    float_primes = primes.astype(np.float64)[:, :, None]
-    per_prime = [_matrices(p, profile.N) for p in profile.primes]
-    stacked = [np.stack(matrices) for matrices in zip(*per_prime, strict=True)]
-    return _Tables(primes, primes.astype(np.int64), float_primes, 1.0 / float_primes, *stacked)
+def _primes(profile: Profile) -> Residues:
+    return np.array(profile.primes, dtype=np.uint64)[:, None]
 
 
-def _reduce(x: Spectrum, tables: _Tables) -> Spectrum:
-    """Center x modulo the primes, in place; exact for integers |x| < 2^52."""
-    quotient = x * tables.inverses
+def _center(x: Matrix, p: int) -> Matrix:
+    """Center x modulo p, in place; exact for integers |x| < 2^52."""
+    quotient = x * (1 / p)
     np.rint(quotient, out=quotient)
-    quotient *= tables.float_primes
+    quotient *= p
     x -= quotient
     return x
 
 
-def _halves(x: Spectrum) -> tuple[Spectrum, Spectrum]:
-    """Split integers |x| ≤ 2^30 into high·2^15 + low with |high| ≤ 2^15 and |low| ≤ 2^14."""
-    high = np.rint(x * (1 / _HALF))
-    return high, x - high * _HALF
-
-
-def _left(matrix: Spectrum, x: Spectrum, tables: _Tables) -> Spectrum:
-    """Return matrix · x modulo the primes; 64 terms of at most 2^29 · 2^15 each stay below 2^50."""
-    high, low = _halves(x)
-    result = _reduce(matrix @ high, tables)
-    result *= _HALF
-    result += matrix @ low
-    return _reduce(result, tables)
-
-
-def _right(x: Spectrum, matrix: Spectrum, tables: _Tables) -> Spectrum:
-    """Return x · matrix modulo the primes; 128 terms of at most 2^29 · 2^15 each stay below 2^51."""
-    high, low = _halves(x)
-    result = _reduce(high @ matrix, tables)
-    result *= _HALF
-    result += low @ matrix
-    return _reduce(result, tables)
-
-
-def _times(x: Spectrum, y: Spectrum, tables: _Tables) -> Spectrum:
-    """Multiply value by value: the product below 2^60 in int64, its quotient by the prime in float64."""
+def _times(x: Matrix, y: Matrix, p: int) -> Matrix:
+    """Multiply value by value: the product below 2^60 in int64, its quotient by p in float64."""
     quotient = x * y
-    quotient *= tables.inverses
+    quotient *= 1 / p
     np.rint(quotient, out=quotient)
     product = x.astype(np.int64)
     product *= y.astype(np.int64)
-    product -= quotient.astype(np.int64) * tables.signed_primes[:, :, None]
+    product -= quotient.astype(np.int64) * p
     return product.astype(np.float64)
+
+
+def _from_left(halves: Matrix, x: Matrix, p: int) -> Matrix:
+    """Return matrix · x modulo p, the matrix in halves one above the other."""
+    both = _matmul(halves, x)
+    return _joined(both[: len(x)], both[len(x) :], p)
+
+
+def _from_right(x: Matrix, halves: Matrix, p: int) -> Matrix:
+    """Return x · matrix modulo p, the matrix in halves side by side."""
+    both = _matmul(x, halves)
+    return _joined(both[:, : x.shape[1]], both[:, x.shape[1] :], p)
+
+
+def _joined(high: Matrix, low: Matrix, p: int) -> Matrix:
+    """Return high·2^15 + low modulo p; both are sums of at most 128 terms below 2^30 · 2^14 = 2^44."""
+    result = _center(high, p)
+    result *= _HALF
+    result += low
+    return _center(result, p)
+
+
+def _strips(matrix: Matrix, width: int) -> NDArray[np.float64]:
+    """View a matrix (rows, columns) as strips (columns/width, rows, width)."""
+    return matrix.reshape(len(matrix), -1, width).swapaxes(0, 1)
+
+
+def _matmul(a: Matrix, b: Matrix) -> Matrix:
+    """Return a · b, in products so small that the BLAS keeps them on the calling thread.
+
+    More threads would gain nothing at this size, and wait for each other long when the cores are busy.
+    """
+    width = _ONE_THREAD // a.size
+    result = np.empty((len(a), b.shape[1]))
+    np.matmul(a, _strips(b, width), out=_strips(result, width))
+    return result
 
 
 def spectrum(profile: Profile, residues: Residues) -> Spectrum:
     """Transform residues (L, N) of any integer type into their values at the odd roots."""
-    tables = _tables(profile)
-    matrix = residues.astype(np.float64).reshape(len(profile.primes), _ROWS, -1)
-    values = _left(tables.forward_left, matrix, tables)
-    return _right(_times(values, tables.forward_twiddle, tables), tables.forward_right, tables)
+    transforms = _transforms(profile)
+    matrices = residues.astype(np.float64).reshape(len(transforms), _ROWS, -1)
+    return np.stack([one.forward(matrix) for one, matrix in zip(transforms, matrices, strict=True)])
 
 
 def polynomial(profile: Profile, values: Spectrum) -> Residues:
     """Return the residues whose spectrum this is; sums of up to 2^20 spectra are welcome."""
-    tables = _tables(profile)
-    centered = _reduce(values.copy(), tables)
-    twisted = _times(_right(centered, tables.backward_right, tables), tables.backward_twiddle, tables)
-    signed = _left(tables.backward_left, twisted, tables).reshape(len(profile.primes), -1).astype(np.int64)
-    signed += (signed < 0) * tables.signed_primes
-    return signed.view(np.uint64)
+    residues = np.empty((len(values), profile.N), dtype=np.int64)
+    for i, one in enumerate(_transforms(profile)):
+        residues[i] = one.backward(_center(values[i].copy(), one.p)).reshape(-1)
+    residues += (residues < 0) * _primes(profile).view(np.int64)
+    return residues.view(np.uint64)
 
 
 def product(profile: Profile, x: Spectrum, y: Spectrum) -> Spectrum:
     """Return the spectrum of the product of two polynomials, given theirs."""
-    return _times(x, y, _tables(profile))
+    return np.stack([_times(*factors) for factors in zip(x, y, profile.primes, strict=True)])
 
 
 def multiply(profile: Profile, a: Residues, b: Residues) -> Residues:
@@ -142,20 +184,20 @@ def multiply(profile: Profile, a: Residues, b: Residues) -> Residues:
 
 def residues_of(profile: Profile, coefficients: NDArray[np.int64]) -> Residues:
     """Return the residues (L, N) of signed integer coefficients (N,)."""
-    return np.mod(coefficients, _tables(profile).signed_primes).view(np.uint64)
+    return np.mod(coefficients, _primes(profile).view(np.int64)).view(np.uint64)
 
 
 def add(profile: Profile, a: Residues, b: Residues) -> Residues:
     """Return a + b in R_q."""
     total = a + b
-    reduced: Residues = np.minimum(total, total - _tables(profile).primes)
+    reduced: Residues = np.minimum(total, total - _primes(profile))
     return reduced
 
 
 def subtract(profile: Profile, a: Residues, b: Residues) -> Residues:
     """Return a − b in R_q."""
     difference = a - b
-    reduced: Residues = np.minimum(difference, difference + _tables(profile).primes)
+    reduced: Residues = np.minimum(difference, difference + _primes(profile))
     return reduced
 
 

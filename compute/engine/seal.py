@@ -15,6 +15,7 @@ constant and its product put aside, so that time does not tell which bins nobody
 import mmap
 import os
 import struct
+import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -165,6 +166,7 @@ class _MemoryFile:
 
     def __init__(self, size: int) -> None:
         self._descriptor = os.memfd_create("bourse-engine", os.MFD_CLOEXEC)
+        weakref.finalize(self, os.close, self._descriptor)
         os.truncate(self._descriptor, size)
         self.size = size
         self.path = f"/proc/self/fd/{self._descriptor}"
