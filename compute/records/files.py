@@ -48,7 +48,7 @@ class RecordsFile:
     descriptor: int
     format: Literal["csv", "parquet"]
     size: int
-    changed: tuple[int, int]
+    modified_ns: int
 
     @contextmanager
     def opened(self) -> Iterator[BinaryIO]:
@@ -59,7 +59,7 @@ class RecordsFile:
 
     def check_unchanged(self) -> None:
         """Raise RecordsUnreadableError when the file was written to since it was opened."""
-        if _identity(os.fstat(self.descriptor)) != (self.size, self.changed):
+        if _identity(os.fstat(self.descriptor)) != (self.size, self.modified_ns):
             raise RecordsUnreadableError(
                 "file: changed while it was read; publish again when nothing writes to it (write beside "
                 "it, then rename)"
@@ -98,11 +98,11 @@ def records_file(directory: Path, name: str) -> Iterator[RecordsFile]:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise RecordsUnreadableError("file: is not a regular file; copy the records into one")
-        size, changed = _identity(status)
-        yield RecordsFile(descriptor, file_format, size, changed)
+        size, modified_ns = _identity(status)
+        yield RecordsFile(descriptor, file_format, size, modified_ns)
     finally:
         os.close(descriptor)
 
 
-def _identity(status: os.stat_result) -> tuple[int, tuple[int, int]]:
-    return status.st_size, (status.st_mtime_ns, status.st_ctime_ns)
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns

@@ -204,13 +204,14 @@ def _category_violations(
     values: set[str] = set()
     for index, group in enumerate(rule.groups):
         place = f"{field}.groups[{index}]"
-        yield from _group_violations(place, group, values, missing_values)
+        wrong = list(_group_violations(place, group, values, missing_values))
+        yield from wrong
         problem = label_problem(group.published_label)
         if not problem and group.published_label in labels:
             problem = (
                 f"is taken by another bin, or is `{MISSING_LABEL}` or `{OTHER_LABEL}`; give another label"
             )
-        if problem and group.values:
+        if problem and not wrong:
             yield f"{place}.label", problem
         labels.add(group.published_label)
 
