@@ -5,6 +5,7 @@ nothing. A record is refused when statement, request and license do not say the 
 not in force, and when a cap does not suffice.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -69,15 +70,17 @@ def check_in_force(license_: License, dataset: Dataset, provider: Party, bank: P
 
 def check_model(
     license_: License,
-    columns: int,
+    published: Mapping[str, int],
     model: ModelStatement,
     sealing_bytes: SignedBytes,
     sealing: SealingStatement,
 ) -> None:
     """Raise StatementRefusedError unless node, bank and license speak of the same model.
 
-    `columns` is the number of sealed columns that the license calls for: all bins of all its columns.
+    `published` are the revision's columns with their numbers of bins: each bin of a licensed column takes a
+    sealed column.
     """
+    columns = sum(published[name] for name in license_.terms.columns)
     _refuse_unless(
         (model.license_digest == _digest_of(license_), "license_digest is not that of the agreement"),
         (model.sealing == sealing.sealing, "node and bank name different sealings"),

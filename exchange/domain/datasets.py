@@ -15,11 +15,13 @@ from exchange.domain.errors import (
     DatasetStateError,
     FieldInvalidError,
     SignatureRefusedError,
+    refuse_invalid,
 )
-from exchange.domain.names import MAX_REVISION, dataset_name, party_name
+from exchange.domain.names import MAX_REVISION, SLUG, SLUG_RULE, dataset_name, party_name
 from exchange.domain.records import Receipt
 from exchange.domain.signed import SignedBytes
 from exchange.domain.states import StateMachine, Transition
+from exchange.domain.texts import list_violations, text_violations
 
 
 class DatasetState(StrEnum):
@@ -58,6 +60,15 @@ DATASET_STATES: Final = StateMachine(
 )
 # Not while a review looks at it, and not after the end.
 REVISABLE: Final = frozenset(DatasetState) - {DatasetState.SUBMITTED, DatasetState.DELISTED}
+
+
+MAX_TITLE: Final = 200
+MAX_DESCRIPTION: Final = 5000
+MAX_GRADE: Final = 4
+MAX_WORDS: Final = 32
+MAX_TAG: Final = 63
+MAX_ASSESSOR: Final = 200
+SHA256_BYTES: Final = 32
 
 
 @dataclass(frozen=True)
@@ -156,6 +167,11 @@ class Dataset:
         return replace(self, version=self.version + 1, update_time=now, **values)
 
 
+def check_listing(field: str, listing: Listing) -> None:
+    """Raise FieldInvalidError unless all that the listing says is well formed; it may be incomplete."""
+    refuse_invalid((f"{field}.{path}", what) for path, what in _violations(listing))
+
+
 def check_description(field: str, description: Description, dataset: str, provider: str) -> None:
     """Raise SignatureRefusedError when the description is of another dataset or provider, FieldInvalidError
     when its number is out of range.
@@ -164,6 +180,25 @@ def check_description(field: str, description: Description, dataset: str, provid
         raise SignatureRefusedError(f"{field}: the node signed it for another dataset or provider")
     if not 1 <= description.revision <= MAX_REVISION:
         raise FieldInvalidError((field, f"its revision number must be 1 to {MAX_REVISION}"))
+
+
+def _violations(listing: Listing) -> Iterator[tuple[str, str]]:
+    yield from text_violations("title", listing.title, most=MAX_TITLE)
+    yield from text_violations("description", listing.description, most=MAX_DESCRIPTION)
+    if listing.identifier_scheme and not SLUG.fullmatch(listing.identifier_scheme):
+        yield "identifier_scheme", f"must be {SLUG_RULE}"
+    if not 0 <= listing.classification_grade <= MAX_GRADE:
+        yield "classification_grade", f"must be 1 to {MAX_GRADE}"
+    yield from list_violations("scenarios", listing.scenarios, most=MAX_WORDS)
+    for place, scenario in enumerate(listing.scenarios):
+        if not SLUG.fullmatch(scenario):
+            yield f"scenarios[{place}]", f"must be {SLUG_RULE}"
+    yield from list_violations("tags", listing.tags, most=MAX_WORDS)
+    for place, tag in enumerate(listing.tags):
+        yield from text_violations(f"tags[{place}]", tag, least=1, most=MAX_TAG)
+    if len(listing.evidence.assessment_sha256) not in {0, SHA256_BYTES}:
+        yield "evidence.assessment_sha256", f"must be {SHA256_BYTES} bytes"
+    yield from text_violations("evidence.assessor", listing.evidence.assessor, most=MAX_ASSESSOR)
 
 
 def _missing(listing: Listing) -> Iterator[str]:

@@ -9,7 +9,7 @@ Source: docs/spec/agreement.md; the Dataspace Protocol's contract negotiation fo
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from exchange.domain.callers import Caller
 from exchange.domain.errors import ClauseRefusedError, LicenseStateError
@@ -112,8 +112,6 @@ class License:
         *,
         terms: Terms | None = None,
         note: str = "",
-        agreement: SignedBytes | None = None,
-        pins: Pins | None = None,
         reason: str = "",
     ) -> "License":
         """Return it after one of LICENSE_STATES' verbs, with what the verb brought.
@@ -125,16 +123,14 @@ class License:
             raise LicenseStateError(
                 f"the negotiation has taken {MAX_ROUNDS} steps; accept, or terminate and ask anew"
             )
-        values: dict[str, Any] = {"state": state, "state_reason": reason}
-        if terms is not None:
-            values["terms"] = terms
-        if agreement is not None:
-            values["agreement"] = agreement
-        if pins is not None:
-            values["pins"] = pins
-        step = Step(state, actor, now, terms, note)
         return replace(
-            self, history=(*self.history, step), version=self.version + 1, update_time=now, **values
+            self,
+            state=state,
+            state_reason=reason,
+            terms=self.terms if terms is None else terms,
+            history=(*self.history, Step(state, actor, now, terms, note)),
+            version=self.version + 1,
+            update_time=now,
         )
 
 

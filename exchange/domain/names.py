@@ -19,7 +19,7 @@ MAX_BLOCK: Final = 2**20
 MAX_NAME: Final = 200
 
 SLUG: Final = re.compile(r"[a-z][a-z0-9-]{1,62}")
-_SLUG_RULE = "2 to 63 of a-z, 0-9 and hyphen, opening with a letter"
+SLUG_RULE: Final = "2 to 63 of a-z, 0-9 and hyphen, opening with a letter"
 _UID = re.compile(r"[0-9a-z][0-9a-z-]{7,63}")
 
 
@@ -54,7 +54,7 @@ def check_party_id(field: str, party: str) -> str:
 def check_slug(field: str, text: str) -> str:
     """Return `text` if it is a slug, else raise FieldInvalidError."""
     if not SLUG.fullmatch(text):
-        raise FieldInvalidError((field, f"must be {_SLUG_RULE}"))
+        raise FieldInvalidError((field, f"must be {SLUG_RULE}"))
     return text
 
 

@@ -4,15 +4,18 @@ A party is active or suspended and nothing else. At most one key of a purpose is
 ever registered, by anyone, is never registered again.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from exchange.domain.errors import PartyStateError, SigningKeyUnusableError
+from exchange.domain.errors import PartyStateError, SigningKeyUnusableError, refuse_invalid
 from exchange.domain.records import Receipt
 from exchange.domain.states import StateMachine, Transition
+from exchange.domain.texts import text_violations
+from wire.identity import IdentityError, check_name
 
 
 class PartyKind(StrEnum):
@@ -70,6 +73,14 @@ PARTY_STATES: Final = StateMachine(
     ),
     PartyStateError,
 )
+
+
+MAX_MEMBERS: Final = 64
+MAX_DISPLAY_NAME: Final = 200
+MAX_HOST: Final = 253
+# A DNS name or IPv4 address, or an IPv6 address in brackets.
+_HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\]")
+_PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
 
 
 @dataclass(frozen=True)
@@ -151,6 +162,48 @@ class Party:
 
     def _changed(self, now: datetime, **values: Any) -> "Party":
         return replace(self, version=self.version + 1, update_time=now, **values)
+
+
+def check_profile(
+    field: str, kind: PartyKind, *, display_name: str, members: tuple[Member, ...], node_address: str
+) -> None:
+    """Raise FieldInvalidError unless these values may describe a party of this kind."""
+    refuse_invalid(
+        (f"{field}.{path}", what) for path, what in _violations(kind, display_name, members, node_address)
+    )
+
+
+def _violations(
+    kind: PartyKind, display_name: str, members: tuple[Member, ...], node_address: str
+) -> Iterator[tuple[str, str]]:
+    yield from text_violations("display_name", display_name, least=1, most=MAX_DISPLAY_NAME)
+    if len(members) > MAX_MEMBERS:
+        yield "members", f"must be at most {MAX_MEMBERS}"
+    if len({member.member for member in members}) != len(members):
+        yield "members", "must name each member once"
+    for place, member in enumerate(members):
+        try:
+            check_name("member", member.member)
+        except IdentityError as error:
+            yield f"members[{place}].member", str(error).removeprefix("member: ")
+        if not member.roles or not member.roles <= ROLES_OF_KIND[kind]:
+            fitting = ", ".join(sorted(ROLES_OF_KIND[kind]))
+            yield f"members[{place}].roles", f"must be one or more of a {kind}'s: {fitting}"
+    if node_address and kind is not PartyKind.PROVIDER:
+        yield "node_address", "only a provider has a node; leave it empty"
+    if node_address and not _is_address(node_address):
+        yield "node_address", "must be host:port, the port 1 to 65535"
+
+
+def _is_address(text: str) -> bool:
+    host, colon, port = text.rpartition(":")
+    return bool(
+        colon
+        and len(host) <= MAX_HOST
+        and _HOST.fullmatch(host)
+        and _PORT.fullmatch(port)
+        and int(port) < 65536
+    )
 
 
 def _retired(key: SigningKey, now: datetime, applies: bool) -> SigningKey:  # noqa: FBT001 - one caller's filter

@@ -75,3 +75,8 @@ def receipt_statement(*, origin: str, leaf: bytes, time: datetime) -> bytes:
     return record_pb2.ReceiptStatement(
         version=_VERSION, origin=origin, leaf_hash=leaf, time=time_to_pb(time)
     ).SerializeToString(deterministic=True)
+
+
+def payloads_of(entry: bytes) -> tuple[bytes, ...]:
+    """Return the payloads of the statements that an entry of ours carries."""
+    return tuple(one.payload for one in record_pb2.TradeRecordEntry.FromString(entry).statements)

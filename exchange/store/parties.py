@@ -29,9 +29,9 @@ def list_parties(tx: Transaction, *, kind: PartyKind | None, after: str, size: i
     return load_page(keys, size, lambda chunk: _load(tx, chunk), lambda _: _PARTY_COST)
 
 
-def insert_party(tx: Transaction, party: Party) -> None:
-    """Add a party with its members and keys."""
-    tx.execute(insert(parties).values(party=party.party, **_values(party)))
+def insert_party(tx: Transaction, party: Party, record_number: int) -> None:
+    """Add a party with its members and keys, with the record of its registration."""
+    tx.execute(insert(parties).values(party=party.party, record=record_number, **_values(party)))
     _write_members(tx, party)
     for key in party.keys:
         _insert_key(tx, party.party, key)
@@ -56,11 +56,6 @@ def update_party(tx: Transaction, party: Party, record_number: int) -> None:
                 .where(signing_key.c.public_key == key.public_key)
                 .values(retire_time=to_micros(key.retire_time))
             )
-
-
-def set_party_record(tx: Transaction, party: str, record_number: int) -> None:
-    """Keep which record is the latest of a party."""
-    tx.execute(update(parties).where(parties.c.party == party).values(record=record_number))
 
 
 def is_key_known(tx: Transaction, public_key: bytes) -> bool:

@@ -5,6 +5,7 @@ sequencer at a time, in the order of the records' numbers, without gaps.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Select, delete, exists, func, insert, select
@@ -28,7 +29,7 @@ def append_record(
     leaf: bytes,
     receipt: Receipt,
     parties: Sequence[str],
-    micros: int,
+    time: datetime,
 ) -> Recorded:
     """Add a record, for good, and mark it as waiting for its index."""
     (signature,) = receipt.statement.signatures
@@ -42,7 +43,7 @@ def append_record(
             receipt_key_id=signature.key_id,
             receipt_signature=signature.value,
             kind=draft.kind.value,
-            time=micros,
+            time=to_micros(time),
             dataset=draft.dataset or None,
             license=draft.license or None,
         )
