@@ -1,6 +1,6 @@
 """Rows per second of the node's evaluate, per core, by stage: `.venv/bin/python benchmarks/engine.py`.
 
-One block of 8,192 rows under `score-v1`, at 20 and at 100 one-hot columns, on one core of this machine.
+One block of 8,192 rows under `score-v1`, at 20 and at 100 one-hot columns, in CPU time of one core.
 Machines differ, ratios less: each figure is also given against the plain numpy evaluate and against copying
 the operands once through memory, both measured in the same run. `--json FILE` writes all figures.
 """
@@ -32,13 +32,13 @@ PROFILE = SCORE_V1
 
 
 def medians(stages: dict[str, Callable[[], object]], repetitions: int) -> dict[str, float]:
-    """Time every stage in turn, `repetitions` times, and return the median of each in milliseconds."""
+    """Time every stage in turn, `repetitions` times, and return each one's median in CPU milliseconds."""
     times: dict[str, list[float]] = {name: [] for name in stages}
     for _ in range(repetitions + 1):
         for name, stage in stages.items():
-            start = time.perf_counter()
+            start = time.process_time()
             stage()
-            times[name].append(1000 * (time.perf_counter() - start))
+            times[name].append(1000 * (time.process_time() - start))
     return {name: median(taken[1:]) for name, taken in times.items()}
 
 
@@ -74,11 +74,11 @@ def measure(columns: int) -> dict[str, float]:
         place=bytes(32),
     )
     engine = SealEngine(PROFILE)
-    start = time.perf_counter()
+    start = time.process_time()
     pairs = [(c0, public_a(PROFILE, ctx, j)) for j, c0 in enumerate(sealed)]
-    derived = time.perf_counter()
+    derived = time.process_time()
     model = engine.prepare_sealed(pairs)
-    prepared = time.perf_counter()
+    prepared = time.process_time()
 
     first = PreparedModel(model.ciphertexts[:1])
     key = block_key(task.seed, ctx, digest, task.place)
