@@ -36,8 +36,8 @@ def test_too_few_numbers_are_refused_with_column_share_limit_rows_and_way_out(tm
         publish(tmp_path, table(*values), of_columns(quantiles("x"), min_valid_permille=900))
     assert str(refused.value) == (
         "column `x`: only 89.8 % of the cells that hold something parse as numbers, at least 90.0 % must; "
-        "first bad rows 899, 900, 901, 902, 903. Correct the file, name what means absent in missing_values, use "
-        "`categories` or `groups`, or lower min_valid_permille"
+        "first bad rows 899, 900, 901, 902, 903. Correct the file, name what means absent in missing_values, "
+        "use `categories` or `groups`, or lower min_valid_permille"
     )
     assert refused.value.reason == "QUALITY_TOO_LOW"
 
@@ -54,7 +54,8 @@ def test_the_steward_learns_which_rows_do_not_parse_but_not_what_they_hold(tmp_p
     values = [*range(4), SECRET, *range(10), SECRET, *range(984)]
     (remark,) = remarks_of(tmp_path, quantiles("x"), *values)
     assert remark == (
-        "column `x`: 0.2 % of cells do not parse as numbers; they are in the missing bin; first bad rows 5, 16"
+        "column `x`: 0.2 % of cells do not parse as numbers; they are in the missing bin; first bad "
+        "rows 5, 16"
     )
 
 
