@@ -4,11 +4,9 @@ The database is the truth; a file is its copy. Its name is the digest of what mu
 checks that digest each time it reads.
 """
 
-import os
-import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 
+from compute.files import write_whole
 from compute.store import sealings
 from compute.store.database import AsyncDatabase
 
@@ -24,27 +22,11 @@ class ModelFiles:
         """Return the file of an accepted sealing's columns, writing it when it is not there."""
         path = self._directory / f"{c0_digest.hex()}.c0"
         if not path.exists():
-            await self._database.read(
-                lambda connection: _write_whole(path, sealings.columns(connection, sealing))
-            )
+            await self.write_again(sealing, c0_digest)
         return path
 
     async def write_again(self, sealing: str, c0_digest: bytes) -> None:
-        """Write the file anew: what stood there was damaged."""
+        """Write the file anew, whatever stands there."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._directory / f"{c0_digest.hex()}.c0"
-        await self._database.read(
-            lambda connection: _write_whole(path, sealings.columns(connection, sealing))
-        )
-
-
-def _write_whole(path: Path, columns: Iterable[bytes]) -> None:
-    """Write beside `path`, then rename: a reader sees nothing or everything."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, scratch = tempfile.mkstemp(dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.writelines(columns)
-        Path(scratch).replace(path)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise
+        await self._database.read(lambda connection: write_whole(path, sealings.columns(connection, sealing)))

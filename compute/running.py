@@ -23,11 +23,16 @@ class Tasks:
 
     async def to_the_end(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Return what `work` returns; when the caller is cancelled, `work` still runs to its end."""
-        return await asyncio.shield(self._start(work))
+        task = self._start(work)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(self._log_failure)
+            raise
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work`; its failure is logged."""
-        self._start(work)
+        self._start(work).add_done_callback(self._log_failure)
 
     async def close(self, grace_seconds: float) -> None:
         """Wait for what runs, then cancel what is left."""
@@ -42,11 +47,10 @@ class Tasks:
     def _start(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         task = asyncio.get_running_loop().create_task(work)
         self._running.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._running.discard)
         return task
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._running.discard(task)
+    def _log_failure(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             log_event(self._log, logging.WARNING, "task_failed", **facts_of(error))
 

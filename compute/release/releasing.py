@@ -157,7 +157,7 @@ class Releasing:
         rows: tuple[int, ...],
         now: datetime,
     ) -> tuple[ReleaseRow, bool]:
-        """Charge the node's own counters and keep the statement (A), unless the request was reserved before."""
+        """Charge the node's own counters and keep the statement (A), unless that was done before."""
         same = _same(connection, block, sha256(signed.payload))
         if same is not None:
             return same, False
