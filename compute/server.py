@@ -29,6 +29,7 @@ from grpc_health.v1 import (  # type: ignore[import-untyped]  # has no py.typed
 
 from compute.config import Config
 from compute.domain.license import Pins
+from compute.engine.boundary import Engine
 from compute.engine.workers import WorkerEngine
 from compute.evaluating import Evaluations
 from compute.exchange_link import ExchangeLink
@@ -80,7 +81,7 @@ async def serve(
     """Run a node until SIGTERM or SIGINT; `announce` is told the address once calls are served."""
     log = logging.getLogger("compute")
     async with AsyncExitStack() as stack:
-        running = await start(config, identity, passphrase, stack, log)
+        running = await start(config, identity, passphrase, WorkerEngine(config.workers), stack, log)
         announce(running.address)
         await serve_until_signalled(
             running.server,
@@ -91,9 +92,14 @@ async def serve(
 
 
 async def start(
-    config: Config, identity: NodeIdentity, passphrase: bytes, stack: AsyncExitStack, log: logging.Logger
+    config: Config,
+    identity: NodeIdentity,
+    passphrase: bytes,
+    engine: Engine,
+    stack: AsyncExitStack,
+    log: logging.Logger,
 ) -> RunningNode:
-    """Start a node whose parts `stack` closes, the last one first.
+    """Start a node on `engine`, whose parts `stack` closes, the last one first.
 
     Raises DurableError when the database cannot be used, EnvelopeError for another passphrase than the first
     start's, OSError when the port is taken.
@@ -101,7 +107,6 @@ async def start(
     database = AsyncDatabase(open_node_database(config.database))
     stack.callback(database.close)
     node = await _node(config, identity, passphrase, database, log)
-    engine = WorkerEngine(config.workers)
     stack.push_async_callback(engine.close)
     await engine.start()
     channel = aio_secure_channel(
