@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
         else:
             _serve(config)
     except (ConfigError, CredentialsError, EnvelopeError, DurableError, OSError) as error:
-        sys.exit(f"{options.config}: {error}")
+        sys.exit(f"compute: {error}")
 
 
 def _migrate(config: Config) -> None:

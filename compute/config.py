@@ -12,7 +12,8 @@ trust_domain = "bourse.test"
 provider = "employment-registry"
 stewards = ["spiffe://bourse.test/provider/employment-registry/steward"]
 steward_keys = ["<64 hex digits>"]        # Ed25519 keys whose agreements are honored
-workers = 2                               # optional: processes that evaluate; the number of CPUs
+workers = 2                               # optional: processes that evaluate; else one for each CPU
+drain_seconds = 10                        # optional: how long running calls may take to end at a stop
 
 [exchange]
 address = "127.0.0.1:7400"
@@ -39,6 +40,8 @@ from wire.strict import StrictParseError, parse_decimal
 MAX_BYTES: Final = 256 * 1024
 MAX_WORKERS: Final = 256
 MAX_STEWARDS: Final = 100
+MAX_DRAIN_SECONDS: Final = 600
+DEFAULT_DRAIN_SECONDS: Final = 10
 
 _KEYS: Final = frozenset(
     {
@@ -54,6 +57,7 @@ _KEYS: Final = frozenset(
         "stewards",
         "steward_keys",
         "workers",
+        "drain_seconds",
         "exchange",
     }
 )
@@ -94,6 +98,7 @@ class Config:
     stewards: tuple[str, ...]
     steward_keys: frozenset[bytes]
     workers: int
+    drain_seconds: float
     exchange: ExchangeConfig
 
 
@@ -136,6 +141,7 @@ def parse_config(data: bytes, folder: Path, *, cpus: int) -> Config:
             _public_key(f"steward_keys[{n}]", key) for n, key in enumerate(_texts(table, "steward_keys"))
         ),
         workers=_workers(table.get("workers", cpus)),
+        drain_seconds=_drain_seconds(table.get("drain_seconds", DEFAULT_DRAIN_SECONDS)),
         exchange=_exchange(table, trust_domain),
     )
 
@@ -185,6 +191,12 @@ def _workers(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_WORKERS:
         raise ConfigError(f"workers: must be 1 to {MAX_WORKERS}")
     return value
+
+
+def _drain_seconds(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= MAX_DRAIN_SECONDS:
+        raise ConfigError(f"drain_seconds: must be 0 to {MAX_DRAIN_SECONDS}")
+    return float(value)
 
 
 def _database(table: Mapping[str, Any], folder: Path, state: Path) -> str:

@@ -21,11 +21,7 @@ from bourse.compute.v1 import (
     publication_service_pb2_grpc,
     sealing_service_pb2_grpc,
 )
-from grpc_health.v1 import (  # type: ignore[import-untyped]  # has no py.typed
-    health,
-    health_pb2,
-    health_pb2_grpc,
-)
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from compute.config import Config
 from compute.domain.license import Pins
@@ -60,7 +56,6 @@ from wire.rpc import (
     server_options,
 )
 
-GRACE_SECONDS: Final = 30.0
 MAX_DEADLINE_SECONDS: Final = 600.0
 RECONCILE_SECONDS: Final = 30.0
 _HEALTH: Final = "grpc.health.v1.Health"
@@ -86,7 +81,7 @@ async def serve(
         await serve_until_signalled(
             running.server,
             leave=running.health.enter_graceful_shutdown,
-            grace_seconds=GRACE_SECONDS,
+            grace_seconds=config.drain_seconds,
             log=log,
         )
 
@@ -121,7 +116,7 @@ async def start(
     stack.push_async_callback(channel.close)
     exchange = ExchangeLink(channel, config.exchange.origin)
     tasks = Tasks(log)
-    stack.push_async_callback(tasks.close, GRACE_SECONDS)
+    stack.push_async_callback(tasks.close, config.drain_seconds)
     publishing = Publishing(node, config.records, tasks)
     stack.callback(publishing.stop)
     evaluations = Evaluations(
@@ -202,12 +197,11 @@ def _server(config: Config, identity: NodeIdentity, log: logging.Logger) -> grpc
 
 def _bind(server: grpc.aio.Server, config: Config, identity: NodeIdentity) -> str:
     credentials = identity.credentials
-    port = server.add_secure_port(
-        config.listen,
-        server_credentials(credentials.key_pem, credentials.certificate_pem, credentials.ca_pem),
-    )
-    if port == 0:
-        raise OSError(f"listen: {config.listen} cannot be taken; another process may hold it")
+    transport = server_credentials(credentials.key_pem, credentials.certificate_pem, credentials.ca_pem)
+    try:
+        port = server.add_secure_port(config.listen, transport)
+    except RuntimeError:
+        raise OSError(f"listen: {config.listen} cannot be bound; is it taken?") from None
     return f"{config.listen.rpartition(':')[0]}:{port}"
 
 

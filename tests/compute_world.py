@@ -1,8 +1,8 @@
-"""One provider's node, a bank that seals and opens with `sealed`, and an exchange that records: all on real ports.
+"""One provider's node, a bank that seals and opens with `sealed`, an exchange that records: on real ports.
 
-The node runs in this process as `python -m compute serve` would run it, but for its engine: blocks are evaluated
-by the plain witness of `sealed.block`, unless a test brings another one. What the processes do together is tested
-in tests/e2e.
+The node runs in this process as `python -m compute serve` would run it, but for its engine: blocks are
+evaluated by the plain witness of `sealed.block`, unless a test brings another one. What the processes do
+together is tested in tests/e2e.
 """
 
 import asyncio
@@ -317,9 +317,8 @@ class World:
             exchange_key=public_key_of(self.exchange_key),
         )
         for name, value in changes.items():
-            target = (
-                terms if name in agreement_pb2.Terms.DESCRIPTOR.fields_by_name and name != "columns" else made
-            )
+            of_terms = name in agreement_pb2.Terms.DESCRIPTOR.fields_by_name and name != "columns"
+            target = terms if of_terms else made
             if isinstance(value, datetime):
                 getattr(target, name).FromDatetime(value)
             elif isinstance(value, list):
@@ -479,10 +478,10 @@ class World:
         )
 
     async def release(
-        self, request: evaluation_service_pb2.ReleaseBlockRequest, *, timeout: float = TIMEOUT
+        self, request: evaluation_service_pb2.ReleaseBlockRequest, *, within: float = TIMEOUT
     ) -> evaluation_service_pb2.ReleaseBlockResponse:
         """Have rows opened."""
-        return await self.evaluations().ReleaseBlock(request, timeout=timeout)
+        return await self.evaluations().ReleaseBlock(request, timeout=within)
 
     async def usage(self, identity: Identity = ANALYST) -> evaluation_service_pb2.LicenseUsage:
         """What the node has charged."""
@@ -587,6 +586,7 @@ async def open_world(
             stewards=(STEWARD.uri,),
             steward_keys=frozenset({public_key_of(steward_key)}),
             workers=2,
+            drain_seconds=1,
             exchange=ExchangeConfig(address, EXCHANGE, public_key_of(exchange_key), ORIGIN),
         )
         migrate_database(config.database)

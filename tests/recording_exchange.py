@@ -63,7 +63,7 @@ class Recorder(trade_record_service_pb2_grpc.TradeRecordServiceServicer):
     asked: list[str] = field(default_factory=list)
     replies: dict[str, tuple[bytes, bytes, signature_pb2.SignedPayload]] = field(default_factory=dict)
 
-    async def RecordModel(self, request, context):  # noqa: N802 - gRPC's name
+    async def RecordModel(self, request, _context):  # noqa: N802 - gRPC's name
         """Record a deployment."""
         payload = self._verified(request.model_statement, Purpose.MODEL_STATEMENT, self.node_key)
         self._verified(request.sealing_statement, Purpose.SEALING, self.bank_key)
@@ -77,7 +77,7 @@ class Recorder(trade_record_service_pb2_grpc.TradeRecordServiceServicer):
         )
         return trade_record_service_pb2.RecordModelResponse(**self._answer(request, entry))
 
-    async def RecordRelease(self, request, context):  # noqa: N802 - gRPC's name
+    async def RecordRelease(self, request, _context):  # noqa: N802 - gRPC's name
         """Record a release."""
         payload = self._verified(request.release_statement, Purpose.RELEASE_STATEMENT, self.node_key)
         self._verified(request.release_request, Purpose.RELEASE_REQUEST, self.bank_key)

@@ -3,7 +3,6 @@
 Messages name the field, the limit and the way out, never the data.
 """
 
-
 UNRECORDED = "the exchange has not confirmed the record; nothing has left the node; repeat the same request"
 
 

@@ -19,7 +19,7 @@ class ConsentService(consent_service_pb2_grpc.ConsentServiceServicer):
     def __init__(self, node: Node) -> None:
         self._node = node
 
-    async def WithdrawConsent(  # noqa: N802 - gRPC's name
+    async def WithdrawConsent(
         self, request: consent_service_pb2.WithdrawConsentRequest, context: Any
     ) -> consent_service_pb2.WithdrawConsentResponse:
         """Have a person count as absent from now on."""

@@ -24,7 +24,7 @@ class EvaluationService(evaluation_service_pb2_grpc.EvaluationServiceServicer):
         self._evaluations = evaluations
         self._releasing = releasing
 
-    async def CreateEvaluation(  # noqa: N802 - gRPC's name
+    async def CreateEvaluation(
         self, request: evaluation_service_pb2.CreateEvaluationRequest, context: Any
     ) -> evaluation_pb2.Evaluation:
         """Start to evaluate a sealed model on named rows."""
@@ -37,14 +37,14 @@ class EvaluationService(evaluation_service_pb2_grpc.EvaluationServiceServicer):
         reply = await self._evaluations.create(caller.party, sealing, entity_ids, consent, key, _encoded)
         return evaluation_pb2.Evaluation.FromString(reply)
 
-    async def GetEvaluation(  # noqa: N802 - gRPC's name
+    async def GetEvaluation(
         self, request: evaluation_service_pb2.GetEvaluationRequest, context: Any
     ) -> evaluation_pb2.Evaluation:
         """Return one evaluation."""
         name = check_evaluation("name", request.name)
         return convert.evaluation_to_pb(await self._evaluations.get(caller_of(context, Caller).party, name))
 
-    async def GetBlock(  # noqa: N802 - gRPC's name
+    async def GetBlock(
         self, request: evaluation_service_pb2.GetBlockRequest, context: Any
     ) -> evaluation_pb2.Block:
         """Return one sealed block."""
@@ -53,7 +53,7 @@ class EvaluationService(evaluation_service_pb2_grpc.EvaluationServiceServicer):
             await self._evaluations.get_block(caller_of(context, Caller).party, name, number)
         )
 
-    async def ReleaseBlock(  # noqa: N802 - gRPC's name
+    async def ReleaseBlock(
         self, request: evaluation_service_pb2.ReleaseBlockRequest, context: Any
     ) -> evaluation_service_pb2.ReleaseBlockResponse:
         """Open rows of a block."""
@@ -63,7 +63,7 @@ class EvaluationService(evaluation_service_pb2_grpc.EvaluationServiceServicer):
         )
         return convert.released_to_pb(released)
 
-    async def GetLicenseUsage(  # noqa: N802 - gRPC's name
+    async def GetLicenseUsage(
         self, request: evaluation_service_pb2.GetLicenseUsageRequest, context: Any
     ) -> evaluation_service_pb2.LicenseUsage:
         """Return what was charged to a license."""

@@ -19,7 +19,7 @@ class PublicationService(publication_service_pb2_grpc.PublicationServiceServicer
     def __init__(self, publishing: Publishing) -> None:
         self._publishing = publishing
 
-    async def CreatePublication(  # noqa: N802 - gRPC's name
+    async def CreatePublication(
         self, request: publication_service_pb2.CreatePublicationRequest, context: Any
     ) -> publication_pb2.Publication:
         """Start to prepare a revision."""
@@ -28,14 +28,14 @@ class PublicationService(publication_service_pb2_grpc.PublicationServiceServicer
         reply = await self._publishing.create(row, key, _encoded)
         return publication_pb2.Publication.FromString(reply)
 
-    async def GetPublication(  # noqa: N802 - gRPC's name
+    async def GetPublication(
         self, request: publication_service_pb2.GetPublicationRequest, _context: Any
     ) -> publication_pb2.Publication:
         """Return one publication."""
         check_publication("name", request.name)
         return convert.publication_to_pb(await self._publishing.get(request.name))
 
-    async def ListPublications(  # noqa: N802 - gRPC's name
+    async def ListPublications(
         self, request: publication_service_pb2.ListPublicationsRequest, _context: Any
     ) -> publication_service_pb2.ListPublicationsResponse:
         """Return a page of publications."""

@@ -19,7 +19,7 @@ class SealingService(sealing_service_pb2_grpc.SealingServiceServicer):
     def __init__(self, sealings: Sealings) -> None:
         self._sealings = sealings
 
-    async def CreateSealing(  # noqa: N802 - gRPC's name
+    async def CreateSealing(
         self, request: sealing_service_pb2.CreateSealingRequest, context: Any
     ) -> sealing_pb2.Sealing:
         """Open a sealing under a license."""
@@ -30,14 +30,14 @@ class SealingService(sealing_service_pb2_grpc.SealingServiceServicer):
         reply = await self._sealings.create(caller.party, agreement, kind, key, _encoded)
         return sealing_pb2.Sealing.FromString(reply)
 
-    async def GetSealing(  # noqa: N802 - gRPC's name
+    async def GetSealing(
         self, request: sealing_service_pb2.GetSealingRequest, context: Any
     ) -> sealing_pb2.Sealing:
         """Return one sealing."""
         name = check_sealing("name", request.name)
         return convert.sealing_to_pb(await self._sealings.get(caller_of(context, Caller).party, name))
 
-    async def PutSealedColumn(  # noqa: N802 - gRPC's name
+    async def PutSealedColumn(
         self, request: sealing_service_pb2.PutSealedColumnRequest, context: Any
     ) -> sealing_service_pb2.PutSealedColumnResponse:
         """Store one sealed column."""
@@ -45,7 +45,7 @@ class SealingService(sealing_service_pb2_grpc.SealingServiceServicer):
         await self._sealings.put_column(caller_of(context, Caller).party, name, request.index, request.data)
         return sealing_service_pb2.PutSealedColumnResponse()
 
-    async def AcceptSealing(  # noqa: N802 - gRPC's name
+    async def AcceptSealing(
         self, request: sealing_service_pb2.AcceptSealingRequest, context: Any
     ) -> sealing_pb2.Sealing:
         """Have the whole model recorded and opened for evaluations."""
