@@ -1,0 +1,1 @@
+"""The exchange on the network. Messages end here: what goes further in are values of the domain."""

@@ -1,7 +1,6 @@
 """Licenses, their negotiations, and what was used of them."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import and_, insert, or_, select, update
@@ -33,10 +32,13 @@ def list_licenses(
     *,
     dataset: str | None,
     state: LicenseState | None,
-    before: tuple[datetime, str] | None,
+    before: tuple[int, str] | None,
     size: int,
 ) -> Page[License]:
-    """Return the licenses that the caller may see, the newest first, those older than `before`."""
+    """Return the licenses that the caller may see, the newest first.
+
+    `before` is when the last one of the page before was made, in microseconds, and its id.
+    """
     query = select(licenses.c.license)
     if not caller.oversees:
         query = query.where(or_(licenses.c.provider == caller.party, licenses.c.bank == caller.party))
@@ -45,7 +47,7 @@ def list_licenses(
     if state is not None:
         query = query.where(licenses.c.state == state.value)
     if before is not None:
-        time, license_id = to_micros(before[0]), before[1]
+        time, license_id = before
         query = query.where(
             or_(
                 licenses.c.create_time < time,
