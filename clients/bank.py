@@ -35,6 +35,7 @@ from clients.results import Results
 from clients.rows import Rows
 from clients.scorecard import PlacedPart, Scorecard, check_part_range, place_part
 from clients.scoring import Asked, Scorer, ScoringError, opened_parts
+from sealed.profiles import SCORE_V1
 from wire.signing import Purpose
 
 OnProgress = Callable[[str, str, int, int], None]
@@ -181,6 +182,20 @@ class BankClient(MarketClient):
         check_part_range(place, part, profile=terms.terms.profile, drop=terms.terms.drop)
         return Fit(agreement, part)
 
+    def fit_published(self, dataset: str, scorecard: Scorecard, *, drop: int) -> PlacedPart:
+        """Return the scorecard's part placed on everything that a dataset publishes now, range-checked.
+
+        Before a license is there: raises ScorecardError as `fit` does.
+        """
+        description, payload = self.described(dataset)
+        columns = [
+            agreement_pb2.AgreementColumn(name=column.name, bins=len(column.bins))
+            for column in description.columns
+        ]
+        part = place_part(scorecard, dataset, description, revision_digest(payload), columns)
+        check_part_range(f"providers[{scorecard.place_of(dataset)}]", part, profile=SCORE_V1.name, drop=drop)
+        return part
+
     def deploy(
         self,
         license_name: str,
@@ -286,11 +301,12 @@ class BankClient(MarketClient):
         )
 
     def jobs(self) -> list[Job]:
-        """Return all jobs, the oldest first."""
+        """Return all jobs that have started, the oldest first."""
         directory = self.home.jobs_directory
         if not directory.is_dir():
             return []
-        return [self.job(path.name) for path in sorted(directory.iterdir()) if path.is_dir()]
+        found = [self.job(path.name) for path in sorted(directory.iterdir()) if path.is_dir()]
+        return [job for job in found if job.started()]
 
     def usage(self, license_name: str) -> evaluation_service_pb2.LicenseUsage:
         """Return what the provider's node has charged to a license: what its caps are checked against."""
@@ -314,6 +330,7 @@ class BankClient(MarketClient):
             tuple(identifier for chunk in chunks for identifier in chunk.ids),
             tuple(own for chunk in chunks for own in chunk.own),
             {one.dataset: tuple(opened_parts(job, plan, place)) for place, one in enumerate(plan.providers)},
+            {one.dataset: charged(job, plan, place) for place, one in enumerate(plan.providers)},
         )
 
     def _asked(self, place: int, plan: ProviderPlan) -> Asked:

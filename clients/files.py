@@ -6,7 +6,7 @@ fsync of the directory. What it held before stays until then.
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from clients.errors import BourseError
@@ -68,3 +68,22 @@ def read_bounded(path: Path, max_bytes: int, error: Callable[[str], BourseError]
     if len(data) > max_bytes:
         raise error(f"{path}: has more than {max_bytes} bytes.")
     return data
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> int:
+    """Write `lines` to `path` as they come, whole or not at all; returns how many. Durable on return."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    count = 0
+    try:
+        with temporary.open("x", encoding="utf-8", newline="\n") as stream:
+            for line in lines:
+                stream.write(f"{line}\n")
+                count += 1
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+    return count

@@ -174,6 +174,23 @@ class Job:
             ),
         )
 
+    def progress(self) -> dict[str, Any]:
+        """Return how far the job came: blocks to open, and blocks opened."""
+        plan = self.plan()
+        opened = sum(name.startswith("block-") for name in self._store.names())
+        return {
+            "job": self.name,
+            "scorecard": plan.scorecard_name,
+            "rows": plan.rows,
+            "blocks": sum(len(chunk.blocks) for one in plan.providers for chunk in one.chunks),
+            "blocks_opened": opened,
+            "create_time": plan.create_time.isoformat(),
+        }
+
+    def started(self) -> bool:
+        """Return whether the job has a plan: without one nothing was ever sent."""
+        return self._store.holds("plan")
+
     def rows(self, chunk: int) -> ChunkRows:
         """Return a chunk's identifiers and own parts."""
         return self._read(

@@ -20,12 +20,16 @@ OWN_COLUMN = "own_part"
 
 @dataclass(frozen=True)
 class Results:
-    """Scores in the bank's order. `own` is base points and the bank's part; `parts` one per dataset."""
+    """Scores in the bank's order. `own` is base points and the bank's part; `parts` one per dataset.
+
+    `charged` are the rows and bits that each dataset's license was charged for the job.
+    """
 
     job: str
     ids: tuple[str, ...] = field(repr=False)
     own: tuple[int, ...] = field(repr=False)
     parts: Mapping[str, tuple[int, ...]] = field(repr=False)
+    charged: Mapping[str, Mapping[str, int]]
 
     @property
     def scores(self) -> tuple[int, ...]:

@@ -47,13 +47,20 @@ def read_rows(path: Path, *, id_column: str, columns: Collection[str]) -> Rows:
     Raises InputError when the file cannot be read, lacks a column, or holds no row, more than a million, or
     an identifier that is missing, too long or there twice.
     """
-    wanted = list(dict.fromkeys([id_column, *columns]))
+    found = read_columns(path, [id_column, *columns])
+    ids = _checked_ids(path.name, id_column, found[id_column])
+    return Rows(ids, {name: found[name] for name in dict.fromkeys(columns)})
+
+
+def read_columns(path: Path, columns: Collection[str]) -> dict[str, list[Cell]]:
+    """Return the cells of `columns` of a file ending in `.csv` or `.parquet`, row by row, and no other.
+
+    Raises InputError when the file cannot be read, lacks a column or holds more than a million rows.
+    """
     read = _READERS.get(path.suffix.lower())
     if read is None:
         raise InputError(f"{path.name}: the file's name must end in .csv or .parquet.")
-    found = read(path, wanted)
-    ids = _checked_ids(path.name, id_column, found[id_column])
-    return Rows(ids, {name: found[name] for name in dict.fromkeys(columns)})
+    return read(path, list(dict.fromkeys(columns)))
 
 
 def _checked_ids(name: str, column: str, cells: Sequence[Cell]) -> tuple[str, ...]:

@@ -257,6 +257,20 @@ def opened_parts(job: Job, plan: Plan, place: int) -> Iterator[int]:
             yield from opened.parts
 
 
+def charged(job: Job, plan: Plan, place: int) -> dict[str, int]:
+    """Return the rows and bits that a provider charged for a finished job, as its node signed."""
+    rows = bits = 0
+    for number, chunk in enumerate(plan.providers[place].chunks):
+        for block in range(len(chunk.blocks)):
+            opened = job.block(place, number, block)
+            if opened is not None:
+                signed = signature_pb2.SignedPayload.FromString(opened.statement)
+                statement = statement_pb2.ReleaseStatement.FromString(signed.payload)
+                rows += statement.rows_charged
+                bits += statement.bits_charged
+    return {"rows": rows, "bits": bits}
+
+
 def rows_digest(salt: bytes, rows: Sequence[int]) -> bytes:
     """Return the salted digest of the rows that a release request names, u32le (docs/spec/release.md)."""
     return tagged_hash(ROWS_TAG, salt, np.asarray(rows, dtype="<u4").tobytes())
