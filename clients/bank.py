@@ -34,7 +34,7 @@ from clients.market import MarketClient, utc_now
 from clients.results import Results
 from clients.rows import Rows
 from clients.scorecard import PlacedPart, Scorecard, check_part_range, place_part
-from clients.scoring import Asked, Scorer, ScoringError, opened_parts
+from clients.scoring import Asked, Scorer, ScoringError, charged, opened_parts
 from sealed.profiles import SCORE_V1
 from wire.signing import Purpose
 
