@@ -76,7 +76,8 @@ async def serve(
     """Run a node until SIGTERM or SIGINT; `announce` is told the address once calls are served."""
     log = logging.getLogger("compute")
     async with AsyncExitStack() as stack:
-        running = await start(config, identity, passphrase, WorkerEngine(config.workers), stack, log)
+        engine = WorkerEngine(config.workers)
+        running = await start(config, identity, passphrase, engine, stack, log, now=utc_now)
         announce(running.address)
         await serve_until_signalled(
             running.server,
@@ -93,6 +94,8 @@ async def start(
     engine: Engine,
     stack: AsyncExitStack,
     log: logging.Logger,
+    *,
+    now: Callable[[], datetime],
 ) -> RunningNode:
     """Start a node on `engine`, whose parts `stack` closes, the last one first.
 
@@ -101,7 +104,18 @@ async def start(
     """
     database = AsyncDatabase(open_node_database(config.database))
     stack.callback(database.close)
-    node = await _node(config, identity, passphrase, database, log)
+    vault, entity_secret = await unlock(database, passphrase, token_bytes)
+    node = Node(
+        database=database,
+        vault=vault,
+        entity_secret=entity_secret,
+        pins=_pins(config, identity),
+        signing_key=identity.signing_key,
+        signing_keys=identity.signing_keys,
+        now=now,
+        entropy=token_bytes,
+        log=log,
+    )
     stack.push_async_callback(engine.close)
     await engine.start()
     channel = aio_secure_channel(
@@ -156,26 +170,18 @@ async def start(
     return RunningNode(server, healthy, address)
 
 
-async def _node(
-    config: Config, identity: NodeIdentity, passphrase: bytes, database: AsyncDatabase, log: logging.Logger
-) -> Node:
-    vault, entity_secret = await unlock(database, passphrase, token_bytes)
-    return Node(
-        database=database,
-        vault=vault,
-        entity_secret=entity_secret,
-        pins=Pins(
-            provider=f"parties/{config.provider}",
-            node_keys=frozenset(identity.signing_keys),
-            steward_keys=config.steward_keys,
-            exchange_key=config.exchange.public_key,
-            origin=config.exchange.origin,
-        ),
-        signing_key=identity.signing_key,
-        signing_keys=identity.signing_keys,
-        now=lambda: datetime.now(UTC),
-        entropy=token_bytes,
-        log=log,
+def utc_now() -> datetime:
+    """Return the time, aware."""
+    return datetime.now(UTC)
+
+
+def _pins(config: Config, identity: NodeIdentity) -> Pins:
+    return Pins(
+        provider=f"parties/{config.provider}",
+        node_keys=frozenset(identity.signing_keys),
+        steward_keys=config.steward_keys,
+        exchange_key=config.exchange.public_key,
+        origin=config.exchange.origin,
     )
 
 

@@ -126,6 +126,17 @@ def _evaluated(task: BlockTask) -> BlockResult:
     return BlockResult(packed, block_digest(packed))
 
 
+def utc_now() -> datetime:
+    """The time."""
+    return datetime.now(UTC)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until what other tasks do has made `condition` true."""
+    while not condition():  # noqa: ASYNC110 - no event tells of what servers in other tasks have done
+        await asyncio.sleep(0.01)
+
+
 def refusal_of(error: grpc.RpcError) -> Refusal:
     """What a refused call was told."""
     return refusal_from_rpc_error(error)
@@ -180,6 +191,8 @@ class World:
     running: RunningNode | None = None
     description: description_pb2.DatasetDescription | None = None
     revision_digest: bytes = b""
+    now: Callable[[], datetime] = utc_now
+    standing: signature_pb2.SignedPayload | None = None
     _node_stack: AsyncExitStack | None = None
     _channels: dict[Identity, grpc.aio.Channel] = field(default_factory=dict)
 
@@ -193,7 +206,13 @@ class World:
         stack = AsyncExitStack()
         try:
             self.running = await start(
-                self.config, self.identity, PASSPHRASE, self.engine, stack, logging.getLogger("compute")
+                self.config,
+                self.identity,
+                PASSPHRASE,
+                self.engine,
+                stack,
+                logging.getLogger("compute"),
+                now=self.now,
             )
         except BaseException:
             await stack.aclose()
@@ -208,6 +227,10 @@ class World:
         if self._node_stack is not None:
             await self._node_stack.aclose()
             self._node_stack = None
+
+    def clock_ahead(self, by: timedelta) -> None:
+        """Set the clock of nodes started from now on ahead."""
+        self.now = lambda: datetime.now(UTC) + by
 
     def channel(self, identity: Identity) -> grpc.aio.Channel:
         """A channel to the node for one caller."""
@@ -400,8 +423,10 @@ class World:
         )
 
     async def deploy(self, **changes) -> Deployed:
-        """Open a sealing, seal, send and have it accepted."""
-        sealing = await self.open_sealing(**changes)
+        """Open a sealing, seal, send and have it accepted; `changes` are the first license's, which stands."""
+        if self.standing is None:
+            self.standing = self.license(**changes)
+        sealing = await self.open_sealing(self.standing)
         model, digest, statement = self.sealed_for(sealing)
         await self.put_columns(sealing.name, model.packed())
         accepted = await self.accept(sealing.name, statement)
@@ -451,6 +476,7 @@ class World:
         deployed: Deployed,
         block: evaluation_pb2.Block,
         rows: Sequence[int],
+        /,
         *,
         signer: Ed25519PrivateKey | None = None,
         sent_rows: Sequence[int] | None = None,

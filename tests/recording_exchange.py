@@ -4,6 +4,7 @@ It checks what the real one checks of signatures and repeats, keeps every entry,
 exchange's own rules are tested with the real exchange.
 """
 
+import asyncio
 import hashlib
 import logging
 import os
@@ -51,9 +52,15 @@ class Fault(Enum):
     NO_RECEIPT = auto()  # recorded; no receipt
 
 
+def _open_gate() -> asyncio.Event:
+    gate = asyncio.Event()
+    gate.set()
+    return gate
+
+
 @dataclass
 class Recorder(trade_record_service_pb2_grpc.TradeRecordServiceServicer):
-    """Records whatever is properly signed. `faults` are taken one per call."""
+    """Records whatever is properly signed. `faults` are taken one per call; a closed `gate` holds calls."""
 
     key: Ed25519PrivateKey
     node_key: bytes
@@ -61,6 +68,8 @@ class Recorder(trade_record_service_pb2_grpc.TradeRecordServiceServicer):
     faults: deque[Fault] = field(default_factory=deque)
     entries: list[record_pb2.TradeRecordEntry] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    gate: asyncio.Event = field(default_factory=_open_gate)
+    waiting: int = 0
     replies: dict[str, tuple[bytes, bytes, signature_pb2.SignedPayload]] = field(default_factory=dict)
 
     async def RecordModel(self, request, _context):  # noqa: N802 - gRPC's name
@@ -75,7 +84,7 @@ class Recorder(trade_record_service_pb2_grpc.TradeRecordServiceServicer):
             statements=[request.model_statement, request.sealing_statement],
             salt=os.urandom(16),
         )
-        return trade_record_service_pb2.RecordModelResponse(**self._answer(request, entry))
+        return trade_record_service_pb2.RecordModelResponse(**await self._answer(request, entry))
 
     async def RecordRelease(self, request, _context):  # noqa: N802 - gRPC's name
         """Record a release."""
@@ -96,7 +105,7 @@ class Recorder(trade_record_service_pb2_grpc.TradeRecordServiceServicer):
             statements=[request.release_statement, request.release_request],
             salt=os.urandom(16),
         )
-        return trade_record_service_pb2.RecordReleaseResponse(**self._answer(request, entry))
+        return trade_record_service_pb2.RecordReleaseResponse(**await self._answer(request, entry))
 
     @property
     def rows_charged(self) -> int:
@@ -107,7 +116,9 @@ class Recorder(trade_record_service_pb2_grpc.TradeRecordServiceServicer):
         (signature,) = signed.signatures
         return verify(key, purpose, signed.payload, signature.value)
 
-    def _answer(self, request, entry: record_pb2.TradeRecordEntry) -> dict:
+    async def _answer(self, request, entry: record_pb2.TradeRecordEntry) -> dict:
+        self.waiting += 1
+        await self.gate.wait()
         self.asked.append(request.request_id)
         fault = self.faults.popleft() if self.faults else None
         _fail_before(fault)
