@@ -92,10 +92,13 @@ def read_batches(file: RecordsFile, wanted: Wanted, progress: Progress) -> Itera
 
 
 def _batch(batch: pa.RecordBatch, wanted: Wanted, first_row: int) -> Batch:
-    columns = list(batch.columns)
+    columns = [
+        column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+        for column in batch.columns
+    ]
     ids = None
     if wanted.id_column is not None:
-        ids = _trimmed(texts_of(columns.pop(0), wanted.id_column, first_row))
+        ids = _texts(columns.pop(0), wanted.id_column, first_row)
     cells = tuple(
         _cells(column, name, first_row) for name, column in zip(wanted.attributes, columns, strict=True)
     )
@@ -103,14 +106,29 @@ def _batch(batch: pa.RecordBatch, wanted: Wanted, first_row: int) -> Batch:
 
 
 def _cells(column: pa.Array, name: str, first_row: int) -> Cells:
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+    column = _encodable(column)
     encoded = column.dictionary_encode(null_encoding="encode")
     codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
-    return Cells(codes, _trimmed(texts_of(encoded.dictionary, name, first_row)))
+    return Cells(codes, _texts(encoded.dictionary, name, first_row))
 
 
-def _trimmed(texts: pa.StringArray) -> pa.StringArray:
+def _encodable(column: pa.Array) -> pa.Array:
+    """Return the same values in a type that Arrow can encode as a dictionary."""
+    kind = column.type
+    if pa.types.is_string_view(kind):
+        return column.cast(pa.string())
+    if pa.types.is_decimal32(kind) or pa.types.is_decimal64(kind):
+        return column.cast(pa.decimal128(kind.precision, kind.scale))
+    return column
+
+
+def _texts(values: pa.Array, name: str, first_row: int) -> pa.StringArray:
+    try:
+        texts = texts_of(values, name, first_row)
+    except pa.ArrowException:
+        raise RecordsUnreadableError(
+            f"column `{name}`: in the rows from {first_row + 1} on, a value has no text; convert it to text"
+        ) from None
     return pc.fill_null(pc.utf8_trim(texts, characters=WHITE_SPACE), "")
 
 
@@ -159,14 +177,15 @@ def _read_csv(file: RecordsFile, wanted: Wanted) -> Iterator[tuple[pa.RecordBatc
     with file.opened() as source:
         stream = CheckedCsv(source)
         places = [str(place) for place in _places(stream.header, wanted)]
+        columns = len(stream.header)
         try:
-            reader = pyarrow.csv.open_csv(
+            with pyarrow.csv.open_csv(
                 pa.PythonFile(stream, mode="r"),
                 # One thread: only then are the rows of a fault numbered.
                 pyarrow.csv.ReadOptions(
                     use_threads=False,
                     block_size=MAX_ROW_BYTES,
-                    column_names=[str(place) for place in range(len(stream.header))],
+                    column_names=[str(place) for place in range(columns)],
                 ),
                 pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=note_ragged),
                 pyarrow.csv.ConvertOptions(
@@ -175,12 +194,12 @@ def _read_csv(file: RecordsFile, wanted: Wanted) -> Iterator[tuple[pa.RecordBatc
                     include_columns=places,
                     strings_can_be_null=False,
                 ),
-            )
-            for batch in reader:
-                if ragged:
-                    break
-                yield batch, stream.bytes_read
-        except pa.ArrowInvalid as error:
+            ) as reader:
+                for batch in reader:
+                    if ragged:
+                        break
+                    yield batch, stream.bytes_read
+        except (pa.ArrowException, OSError) as error:
             if stream.refusal is not None:
                 raise stream.refusal from None
             if "Empty CSV file" in str(error):
@@ -192,8 +211,6 @@ def _read_csv(file: RecordsFile, wanted: Wanted) -> Iterator[tuple[pa.RecordBatc
             raise RecordsUnreadableError(
                 "file: cannot be parsed as CSV; save it again as CSV (RFC 4180)"
             ) from None
-        finally:
-            columns = len(stream.header)
     if ragged:
         raise _ragged_error(file, ragged, more_ragged, columns)
 

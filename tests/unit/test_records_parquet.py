@@ -11,11 +11,13 @@ import pytest
 
 from compute.records.errors import QualityTooLowError, RecordsUnreadableError
 from compute.records.preparation import prepare
+from compute.records.specification import ColumnRule, EdgeRule
 from tests.unit.records_world import (
     SECRET,
     SPECIFICATION,
     categories,
     everything_said,
+    labels,
     of_columns,
     publish,
     quantiles,
@@ -35,8 +37,11 @@ TYPED = {
         pa.array([Decimal("1.50"), Decimal("-2.00"), None, Decimal("0.01")]),
         ["1.50", "-2.00", "", "0.01"],
     ),
+    "small decimals": (pa.array([Decimal("1.5"), None], pa.decimal32(5, 2)), ["1.50", ""]),
+    "large decimals": (pa.array([Decimal("1.5"), None], pa.decimal256(50, 2)), ["1.50", ""]),
     "texts": (pa.array([" a ", "b", "", None]), ["a", "b", "", ""]),
     "long texts": (pa.array(["a", "b", "", None], pa.large_string()), ["a", "b", "", ""]),
+    "text views": (pa.array([" a ", "b", "", None], pa.string_view()), ["a", "b", "", ""]),
     "dictionary": (pa.array(["a", "b", None, "a"]).dictionary_encode(), ["a", "b", "", "a"]),
     "dictionary of numbers": (pa.array([1, 2, None, 1]).dictionary_encode(), ["1", "2", "", "1"]),
     "nulls": (pa.nulls(4), ["", "", "", ""]),
@@ -56,6 +61,11 @@ TYPED_CATEGORIES = {
             pa.timestamp("us")
         ),
         ["2024-01-31 13:05:00", "", "2024-01-01 00:00:00.000001", "1970-01-01 00:00:00"],
+    ),
+    "dates in milliseconds": (pa.array([date(2024, 1, 31), None], pa.date64()), ["2024-01-31", ""]),
+    "dictionary of dates": (
+        pa.array([date(2024, 1, 31), None]).dictionary_encode(),
+        ["2024-01-31", ""],
     ),
     "zoned timestamps": (
         pa.array(
@@ -98,7 +108,7 @@ def test_parquet_and_csv_of_the_same_values_give_the_same_bins(tmp_path, kind):
 @pytest.mark.parametrize("kind", TYPED_CATEGORIES)
 def test_dates_and_truths_are_no_numbers(tmp_path, kind):
     values, _ = TYPED_CATEGORIES[kind]
-    table = pa.table({"applicant": ["a", "b", "c", "d"], "x": values})
+    table = pa.table({"applicant": [f"p{n}" for n in range(len(values))], "x": values})
     with pytest.raises(RecordsUnreadableError, match="column `x`: holds dates, times or booleans"):
         publish(tmp_path, table, of_columns(quantiles("x")))
 
@@ -125,9 +135,27 @@ def test_parquet_columns_that_cannot_be_read_are_named(tmp_path, name, values, w
     assert SECRET not in everything_said(refused.value)
 
 
-def test_integers_identify_rows_in_parquet(tmp_path):
-    revision = publish(tmp_path, pa.table({"applicant": [10, -2], "age": [31, 5], "job": ["a", "b"]}))
+@pytest.mark.parametrize(
+    "ids",
+    [
+        pa.array([10, -2]),
+        pa.array([10, -2]).dictionary_encode(),
+        pa.array(["10", " -2"]),
+        pa.array(["10", "-2"], pa.large_string()),
+        pa.array(["10", "-2"], pa.string_view()),
+        pa.array(["10", "-2"]).dictionary_encode(),
+    ],
+)
+def test_text_and_integers_identify_rows_in_parquet(tmp_path, ids):
+    revision = publish(tmp_path, pa.table({"applicant": ids, "age": [31, 5], "job": ["a", "b"]}))
     assert revision.ids == [b"10", b"-2"]
+
+
+def test_a_point_in_a_name_is_no_path_into_a_nested_column(tmp_path):
+    nested = pa.array([{"b": 70}, {"b": 80}])
+    table = pa.table({"a": nested, "applicant": ["x", "y"], "a.b": [10, 20]})
+    revision = publish(tmp_path, table, of_columns(ColumnRule("a.b", EdgeRule((15.0,)))))
+    assert labels(revision) == ["(-inf, 15)", "[15, inf)"]
 
 
 def test_a_parquet_text_that_is_not_utf8_is_refused(tmp_path):
