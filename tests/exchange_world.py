@@ -37,10 +37,10 @@ from bourse.exchange.v1 import (
 )
 from bourse.type.v1 import agreement_pb2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from exchange_papers import SCENARIO, canonical, description, listing, request_id, signed, terms
 
 from clients.pki.authority import ServerNames
 from clients.pki.directories import create_identity, init_authority
-from exchange_papers import SCENARIO, canonical, description, listing, request_id, signed, terms
 from wire.credentials import Credentials, load_credentials, parse_passphrase
 from wire.identity import Identity
 from wire.rpc import Refusal, channel_credentials, refusal_from_rpc_error, secure_channel
