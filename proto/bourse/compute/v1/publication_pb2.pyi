@@ -146,7 +146,9 @@ class CategoryRule(_message.Message):
     GROUPS_FIELD_NUMBER: _builtins.int
     MIN_SHARE_PERMILLE_FIELD_NUMBER: _builtins.int
     min_share_permille: _builtins.int
-    """With no groups: categories held by fewer than this many rows per thousand go to the other bin; 0 means 10."""
+    """With no groups: categories held by fewer than this many rows per thousand, or by fewer than 5 rows, go to the other bin; 0 means
+    10.
+    """
     @_builtins.property
     def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___CategoryGroup]:
         """The groups, in the order of their bins; empty to take the file's categories."""
