@@ -1,4 +1,4 @@
-"""One labelled table, parted among a bank and its providers as if it had never been one.
+"""One labeled table, parted among a bank and its providers as if it had never been one.
 
 The split file says which party holds which columns. Rows get stable identifiers when they have none, and a
 training and a held-out part: which row goes where depends on the seed and its identifier alone.
@@ -74,7 +74,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Table:
-    """The labelled rows in their file's order: identifiers, labels, which are bad, and cells by column."""
+    """The labeled rows in their file's order: identifiers, labels, which are bad, and cells by column."""
 
     ids: tuple[str, ...] = field(repr=False)
     labels: tuple[str, ...] = field(repr=False)

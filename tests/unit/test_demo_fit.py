@@ -1,4 +1,4 @@
-"""Fitting the example's scorecard on any labelled table: points for every published bin, within range."""
+"""Fitting the example's scorecard on any labeled table: points for every published bin, within range."""
 
 import csv
 import math
@@ -149,7 +149,7 @@ odd_cells = st.one_of(
 
 
 @st.composite
-def labelled_tables(draw):
+def labeled_tables(draw):
     rows = draw(st.integers(30, 60))
     column = st.one_of(
         st.lists(odd_cells, min_size=rows, max_size=rows),
@@ -169,8 +169,8 @@ def labelled_tables(draw):
 
 
 @settings(suppress_health_check=list(HealthCheck), max_examples=40, deadline=None)
-@given(table=labelled_tables(), seed=st.integers(0, 1000))
-def test_any_labelled_table_can_be_fitted_and_scored(tmp_path, table, seed):
+@given(table=labeled_tables(), seed=st.integers(0, 1000))
+def test_any_labeled_table_can_be_fitted_and_scored(tmp_path, table, seed):
     outcomes, columns = table
     file = tmp_path / "table.csv"
     with file.open("w", newline="", encoding="utf-8") as stream:

@@ -1,4 +1,4 @@
-"""Parting one labelled table among parties: strict files, stable rows, nothing held twice."""
+"""Parting one labeled table among parties: strict files, stable rows, nothing held twice."""
 
 import csv
 import json
