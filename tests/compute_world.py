@@ -423,7 +423,7 @@ class World:
         )
 
     async def deploy(self, **changes) -> Deployed:
-        """Open a sealing, seal, send and have it accepted; `changes` are the first license's, which stands."""
+        """Have a model sealed, sent and accepted; `changes` are the first license's, which stands."""
         if self.standing is None:
             self.standing = self.license(**changes)
         sealing = await self.open_sealing(self.standing)
