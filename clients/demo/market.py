@@ -12,6 +12,7 @@ A market that was stopped, or killed, starts again in its directory with all tha
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -30,6 +31,8 @@ ORIGIN = "exchange.bourse.test"
 EXCHANGE_IDENTITY = f"spiffe://{TRUST_DOMAIN}/operator/{OPERATOR}/exchange"
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
+# Below the range that Linux gives to outgoing connections: one of those could take a stopped server's port.
+PORTS = range(20_000, 32_000)
 
 
 class MarketError(BourseError):
@@ -77,24 +80,25 @@ class Server:
             f"{self.name} did not answer within {START_SECONDS:g} seconds.", f"Look at its log: {self.log}"
         )
 
-    def stop(self) -> None:
-        """Ask the process to drain and end; end it when it does not."""
-        self._end(signal.SIGTERM)
+    def stop(self) -> int | None:
+        """Ask the process to drain and end; end it when it does not. Returns its exit status, if it ran."""
+        return self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the process at once, as a power cut would: SIGKILL."""
+        """End the process at once, as nothing it could prepare for: SIGKILL."""
         self._end(signal.SIGKILL)
 
-    def _end(self, number: signal.Signals) -> None:
+    def _end(self, number: signal.Signals) -> int | None:
         process, self.process = self.process, None
-        if process is None or process.poll() is not None:
-            return
-        process.send_signal(number)
+        if process is None:
+            return None
+        if process.poll() is None:
+            process.send_signal(number)
         try:
-            process.wait(STOP_SECONDS)
+            return process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait()
+            return process.wait()
 
 
 @dataclass
@@ -104,7 +108,7 @@ class Market:
     directory: Path
     servers: dict[str, Server] = field(default_factory=dict)
 
-    def add_exchange(self) -> Server:
+    def add_exchange(self, *, database: str = "sqlite:///exchange.db") -> Server:
         """Write the exchange's configuration beside its identity and return its server, not started."""
         folder = self.directory / "exchange"
         address = free_address()
@@ -113,7 +117,7 @@ class Market:
             {
                 "origin": ORIGIN,
                 "listen": address,
-                "database": "sqlite:///exchange.db",
+                "database": database,
                 "identity": "identity",
                 "passphrase_file": "identity/passphrase",
                 "trust_domain": TRUST_DOMAIN,
@@ -193,10 +197,15 @@ def running(market: Market) -> Iterator[Market]:
 
 
 def free_address() -> str:
-    """Return a loopback address that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    """Return a loopback address that nobody listens on now. Raises MarketError when there is none."""
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return f"127.0.0.1:{port}"
+    raise MarketError(f"No port from {PORTS.start} to {PORTS.stop - 1} is free.", "End what listens on them.")
 
 
 def _environment() -> dict[str, str]:
