@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from clients.errors import BourseError
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 EXIT_REFUSED = 1
+PIPE_WIDTH = 160
 
 HomeOption = Annotated[
     Path | None,
@@ -42,7 +43,7 @@ def refusals(*, as_json: bool) -> Iterator[None]:
         place = f"{error.filename}: " if error.filename else ""
         message = f"{place}{error.strerror or 'the system refused'}."
         show_error({"reason": "SYSTEM", "message": message}, as_json=as_json)
-    except (click.ClickException, click.exceptions.Exit, click.Abort):
+    except (TyperException, typer.Exit, typer.Abort):
         raise
     except Exception as error:  # noqa: BLE001 - an unforeseen error's text may quote what it choked on
         from wire.event_log import facts_of  # noqa: PLC0415 - keeps `bourse --help` fast
@@ -103,8 +104,8 @@ def show_rows(
         show_json({key: rows})
         return
     table = _table(f"{title} ({len(rows)})")
-    for column in columns:
-        table.add_column(column.replace("_", " "), overflow="fold")
+    for place, column in enumerate(columns):
+        table.add_column(column.replace("_", " "), overflow="fold", no_wrap=place == 0)
     for row in rows:
         table.add_row(*(words(row.get(column)) for column in columns))
     _print(table)
@@ -187,4 +188,5 @@ def _table(title: str, *, show_header: bool = True) -> "Table":
 def _print(table: "Table") -> None:
     from rich.console import Console  # noqa: PLC0415 - keeps `bourse --help` fast
 
-    Console().print(table)
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    Console(width=None if known else PIPE_WIDTH).print(table)
