@@ -81,8 +81,8 @@ def check_model(
     sealed column.
     """
     columns = sum(published[name] for name in license_.terms.columns)
+    require_same_agreement(license_, model.license_digest)
     _refuse_unless(
-        (model.license_digest == _digest_of(license_), "license_digest is not that of the agreement"),
         (model.sealing == sealing.sealing, "node and bank name different sealings"),
         (
             model.sealing_statement_sha256 == sealing_bytes.sha256,
@@ -108,22 +108,51 @@ def check_release(
     request: ReleaseRequest,
 ) -> None:
     """Raise StatementRefusedError unless node, bank, license and recorded model speak of the same release."""
+    require_same_agreement(license_, statement.license_digest)
     _refuse_unless(
-        (statement.license_digest == _digest_of(license_), "license_digest is not that of the agreement"),
         (statement.request_sha256 == request_bytes.sha256, "request_sha256 is not that of the request"),
         (statement.block == request.block, "node and bank name different blocks"),
+    )
+    require_recorded_model(license_, deployed, request)
+    _refuse_unless(
+        (
+            len({statement.query_kind, request.query_kind}) == 1
+            and statement.query_kind in license_.terms.query_kinds,
+            "query_kind is not one that the license allows",
+        ),
+    )
+    require_licensed_drop(license_, request)
+    require_row_counts(statement, request)
+
+
+def require_same_agreement(license_: License, license_digest: bytes) -> None:
+    """Raise StatementRefusedError unless the node speaks of the very agreement that was signed here."""
+    agreed = license_.agreement.sha256 if license_.agreement is not None else None
+    _refuse_unless((license_digest == agreed, "license_digest is not that of the agreement"))
+
+
+def require_recorded_model(license_: License, deployed: Deployed | None, request: ReleaseRequest) -> None:
+    """Raise StatementRefusedError unless the bank names the sealed columns that were recorded."""
+    _refuse_unless(
         (
             deployed is not None
             and deployed.license == license_.license
             and deployed.c0_digest == request.c0_digest,
             "the sealed model is not recorded under this license; record it first",
         ),
-        (
-            len({statement.query_kind, request.query_kind}) == 1
-            and statement.query_kind in license_.terms.query_kinds,
-            "query_kind is not one that the license allows",
-        ),
-        (request.drop == license_.terms.drop, f"drop must be the license's: {license_.terms.drop}"),
+    )
+
+
+def require_licensed_drop(license_: License, request: ReleaseRequest) -> None:
+    """Raise StatementRefusedError unless as many bits are dropped as the license says."""
+    _refuse_unless(
+        (request.drop == license_.terms.drop, f"drop must be the license's: {license_.terms.drop}")
+    )
+
+
+def require_row_counts(statement: ReleaseStatement, request: ReleaseRequest) -> None:
+    """Raise StatementRefusedError unless as many rows open as were asked for, out of those gathered."""
+    _refuse_unless(
         (statement.rows_opened == request.rows, "rows_opened is not the number of rows asked for"),
         (
             1 <= statement.rows_opened <= statement.rows_gathered <= MAX_ROWS_GATHERED,
@@ -143,7 +172,7 @@ def charge(
     now = charged_by(license_, statement, request)
     if charged is not None and charged != now:
         raise StatementRefusedError("the block was charged before with another model, digest, place or rows")
-    rows = 0 if charged is not None else statement.rows_gathered
+    rows = rows_to_charge(charged, statement)
     bits = rows * license_.terms.bits_per_row
     _refuse_unless(
         (
@@ -155,20 +184,9 @@ def charge(
             f"bits_charged must be {bits}: {license_.terms.bits_per_row} for each row charged",
         ),
     )
-    usage, terms = license_.usage, license_.terms
-    if usage.rows + rows > terms.max_rows:
-        raise _cap_refused(
-            "max_rows",
-            terms.max_rows,
-            usage.rows,
-            rows,
-            f"ask for at most {terms.max_rows - usage.rows} rows, or negotiate more",
-        )
-    if usage.bits + bits > terms.max_bits:
-        left = (terms.max_bits - usage.bits) // terms.bits_per_row
-        raise _cap_refused(
-            "max_bits", terms.max_bits, usage.bits, bits, f"ask for at most {left} rows, or negotiate more"
-        )
+    require_rows_left(license_, rows)
+    require_bits_left(license_, bits)
+    usage = license_.usage
     after = replace(usage, rows=usage.rows + rows, bits=usage.bits + bits)
     return replace(license_, usage=after), Charge(
         rows_gathered=statement.rows_gathered,
@@ -176,6 +194,28 @@ def charge(
         rows_charged=rows,
         bits_charged=bits,
     )
+
+
+def rows_to_charge(charged: Charged | None, statement: ReleaseStatement) -> int:
+    """Return what a release costs: every row gathered, whichever it opens, unless the block was charged."""
+    return 0 if charged is not None else statement.rows_gathered
+
+
+def require_rows_left(license_: License, rows: int) -> None:
+    """Raise ClauseRefusedError when so many rows more would pass max_rows."""
+    used, cap = license_.usage.rows, license_.terms.max_rows
+    if used + rows > cap:
+        raise _cap_refused(
+            "max_rows", cap, used, rows, f"ask for at most {cap - used} rows, or negotiate more"
+        )
+
+
+def require_bits_left(license_: License, bits: int) -> None:
+    """Raise ClauseRefusedError when so many bits more would pass max_bits."""
+    used, cap = license_.usage.bits, license_.terms.max_bits
+    if used + bits > cap:
+        left = (cap - used) // license_.terms.bits_per_row
+        raise _cap_refused("max_bits", cap, used, bits, f"ask for at most {left} rows, or negotiate more")
 
 
 def charged_by(license_: License, statement: ReleaseStatement, request: ReleaseRequest) -> Charged:
@@ -188,10 +228,6 @@ def charged_by(license_: License, statement: ReleaseStatement, request: ReleaseR
         place=statement.place,
         rows_gathered=statement.rows_gathered,
     )
-
-
-def _digest_of(license_: License) -> bytes | None:
-    return license_.agreement.sha256 if license_.agreement is not None else None
 
 
 def _refuse_unless(*conditions: tuple[bool, str]) -> None:
