@@ -29,8 +29,12 @@ def open_node_database(url: str) -> Database:
     Raises what `durable` raises: the message says whether to migrate, to upgrade or to restore.
     """
     database = open_database(url)
-    database.check()
-    check_schema(database, MIGRATIONS)
+    try:
+        database.check()
+        check_schema(database, MIGRATIONS)
+    except BaseException:
+        database.close()
+        raise
     return database
 
 
