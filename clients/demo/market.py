@@ -54,6 +54,11 @@ class Server:
 
     def start(self) -> None:
         """Start the process and return once it answers. Raises MarketError naming its log otherwise."""
+        self.launch()
+        self.wait_until_answering()
+
+    def launch(self) -> None:
+        """Start the process; it does not answer yet."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *self.arguments],
@@ -63,19 +68,20 @@ class Server:
                 cwd=self.log.parent,
                 env=_environment(),
             )
+
+    def wait_until_answering(self) -> None:
+        """Return once the launched process answers. Raises MarketError naming its log otherwise."""
         host, port = self.address.rsplit(":", 1)
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
-            if self.process.poll() is not None:
-                raise MarketError(
-                    f"{self.name} ended at once, with status {self.process.returncode}.",
-                    f"Its log says why: {self.log}",
-                )
+            if self.process is None or self.process.poll() is not None:
+                status = "" if self.process is None else f", with status {self.process.returncode}"
+                raise MarketError(f"{self.name} ended at once{status}.", f"Its log says why: {self.log}")
             try:
                 with socket.create_connection((host, int(port)), timeout=0.2):
                     return
             except OSError:
-                time.sleep(0.05)
+                time.sleep(0.02)
         raise MarketError(
             f"{self.name} did not answer within {START_SECONDS:g} seconds.", f"Look at its log: {self.log}"
         )
@@ -171,10 +177,12 @@ class Market:
         )
 
     def start(self) -> None:
-        """Start every server that does not run, the exchange first."""
-        for server in self.servers.values():
-            if server.process is None:
-                server.start()
+        """Start every server that does not run, side by side, and return once all answer."""
+        launched = [server for server in self.servers.values() if server.process is None]
+        for server in launched:
+            server.launch()
+        for server in launched:
+            server.wait_until_answering()
 
     def stop(self) -> None:
         """Stop every server, the nodes first."""

@@ -25,7 +25,7 @@ class InexactError(BourseError):
 
 @dataclass
 class Figures:
-    """What the demo measured. `seconds` and `bytes` are by step; `costs` those inside the bank's commands."""
+    """What the demo measured: seconds by step, and the costs inside the bank's commands by command's step."""
 
     rows_training: int = 0
     rows_held_out: int = 0
@@ -36,11 +36,13 @@ class Figures:
     refusals: list[Mapping[str, Any]] = field(default_factory=list)
     traces: Mapping[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    bytes: dict[str, int] = field(default_factory=dict)
     costs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def add_costs(self, steps: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take over the calls, seconds and bytes of a command's steps."""
+    def add_costs(self, title: str, steps: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take over the calls, seconds and bytes of the command that is the demo's step `title`."""
         self.costs.update(steps)
+        self.bytes[title] = sum(map(_both_ways, steps.values()))
 
     def require_exact(self) -> None:
         """Raise InexactError unless every score was exact and no person was found where none should be."""
@@ -56,11 +58,12 @@ class Figures:
             "rows_training": self.rows_training,
             "records": len(self.records),
             "record_kinds": [record["kind"] for record in self.records],
-            "refusals": list(self.refusals),
+            "refusals": len(self.refusals),
+            "refused": list(self.refusals),
             "traces": dict(self.traces),
             "sealed_weights": dict(self.weights),
             "seconds": {**self.seconds, **{step: cost["seconds"] for step, cost in self.costs.items()}},
-            "bytes": {step: cost["bytes_sent"] + cost["bytes_received"] for step, cost in self.costs.items()},
+            "bytes": {**self.bytes, **{step: _both_ways(cost) for step, cost in self.costs.items()}},
         }
 
 
@@ -73,10 +76,10 @@ def show_report(console: Console, figures: Figures, *, kept: Path | None) -> Non
     console.print()
     console.print(
         Text(
-            f"All {compared['rows_exact']} of {compared['rows_scored']} sealed scores equal the plaintext "
-            f"scorecard's exactly. AUC {compared['auc_bank']:.3f} alone, "
+            f"{compared['rows_exact']} of {compared['rows_scored']} sealed scores equal the plaintext "
+            f"scorecard's, to the point. AUC {compared['auc_bank']:.3f} alone, "
             f"{compared['auc_joint']:.3f} jointly; "
-            f"{len(figures.records)} trade records; {len(figures.refusals)} request refused; "
+            f"{len(figures.records)} trade records; {len(figures.refusals)} refused request; "
             f"{figures.seconds['all']:.0f} seconds.",
             style="bold",
         )
@@ -98,7 +101,7 @@ def _parties(figures: Figures) -> Table:
             table.add_row(
                 party,
                 f"{rows} rows of {len(columns)} columns",
-                f"{figures.weights[party]} sealed weights, the identifiers of {figures.rows_held_out} applicants",
+                f"{figures.weights[party]} sealed weights; identifiers of {figures.rows_held_out} applicants",
             )
     table.add_row(
         "exchange",
@@ -130,20 +133,18 @@ def _scores(figures: Figures) -> Table:
 
 def _records(figures: Figures) -> Table:
     table = _table(
-        "Trade records, as the regulator sees them", "index", "kind", "actor", "concerns", "charged"
+        "Trade records, as the regulator sees them", "index", "kind", "actor", "dataset", "license", "charged"
     )
     for record in figures.records:
-        license_name = str(record.get("license", "")).removeprefix("licenses/")
-        dataset = str(record.get("dataset", "")).removeprefix("datasets/")
         usage = record.get("usage") or {}
+        charged = usage.get("rows_charged")
         table.add_row(
             str(record["index"]),
             str(record["kind"]).lower().replace("_", " "),
             f"{str(record['actor']).removeprefix('parties/')}/{record['member']}",
-            " ".join(one for one in (dataset, license_name[:8]) if one),
-            f"{usage['rows_charged']} rows, {usage['bits_charged']} bits"
-            if usage.get("rows_charged")
-            else "",
+            str(record.get("dataset", "")).removeprefix("datasets/"),
+            str(record.get("license", "")).removeprefix("licenses/")[:8],
+            f"{charged} rows, {usage['bits_charged']} bits" if charged else "",
         )
     return table
 
@@ -168,6 +169,10 @@ def _times(figures: Figures) -> Table:
     for step, seconds in figures.seconds.items():
         table.add_row(step, f"{seconds:.1f}")
     return table
+
+
+def _both_ways(cost: Mapping[str, Any]) -> int:
+    return int(cost["bytes_sent"]) + int(cost["bytes_received"])
 
 
 def _table(title: str, *columns: str, right_from: int | None = None) -> Table:

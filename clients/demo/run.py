@@ -28,11 +28,13 @@ from clients.errors import InputError
 BANK = "harbour-bank"
 REGULATOR = "banking-authority"
 SCENARIO = "consumer-credit-scoring"
+IDENTIFIER_SCHEME = "demo-applicant-id"
 DROP = 9
 ADMINISTRATOR_HOME = "homes/administrator"
 OFFICER_HOME = "homes/compliance-officer"
 BANK_HOME = f"homes/{BANK}"
 REGULATOR_HOME = f"homes/{REGULATOR}"
+TAKEN_NAMES = frozenset({BANK, REGULATOR, OPERATOR, "administrator", "compliance-officer", "bank"})
 JOINT, ALONE, RESULTS = "scorecard.json", "scorecard-bank-alone.json", "results.csv"
 
 
@@ -77,10 +79,10 @@ def run_demo(data: Path | None, split: Path | None, keep: Path | None, json_out:
         (data or example / "german_credit.csv").resolve(),
         (split or example / "split.toml").resolve(),
     )
-    parsed = load_split(split)
+    parsed = _without_taken_names(load_split(split))
     started = time.perf_counter()
     with _directory(keep) as directory:
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
         market = Market(directory)
         trade = Trade(data, split, parsed, market, Terminal(console, directory))
         with running(market):
@@ -236,7 +238,7 @@ def _publish(trade: Trade) -> None:
                 "--scenario",
                 SCENARIO,
                 "--identifier-scheme",
-                trade.split.id_column,
+                IDENTIFIER_SCHEME,
                 "--assessment-report",
                 f"homes/{provider}/assessment.txt",
                 "--assessor",
@@ -326,7 +328,7 @@ def _score(trade: Trade) -> None:
     licenses = [part for name in trade.licenses.values() for part in ("--license", name)]
     with trade.step("Deploying the sealed model"):
         deployed = terminal.bourse("bank", "deploy", "--scorecard", JOINT, *licenses, home=BANK_HOME)
-        figures.add_costs(deployed["steps"])
+        figures.add_costs("Deploying the sealed model", deployed["steps"])
         for one in deployed["deployments"]:
             provider = one["dataset"].removeprefix("datasets/")
             figures.weights[provider] = one["weights"]
@@ -349,7 +351,7 @@ def _score(trade: Trade) -> None:
             RESULTS,
             home=BANK_HOME,
         )
-        figures.add_costs(scored["steps"])
+        figures.add_costs("Scoring", scored["steps"])
         terminal.outcome(f"{scored['rows']} applicants scored; charged: {_charges(scored['charged'])}")
 
 
@@ -427,6 +429,16 @@ def _search(trade: Trade) -> None:
         trade.terminal.say(f"Identifiers of the {found[own]} applicants found in {own}: {found[own]}.")
         for place, count in trade.figures.traces.items():
             trade.terminal.say(f"The same search in {place}: {count}.")
+
+
+def _without_taken_names(split: Split) -> Split:
+    for holding in split.providers:
+        if holding.name in TAKEN_NAMES:
+            raise InputError(
+                f'split: the provider\'s name "{holding.name}" is taken by the demo.',
+                way_out=f"Choose another than {', '.join(sorted(TAKEN_NAMES))}.",
+            )
+    return split
 
 
 def _example() -> Path:

@@ -146,4 +146,9 @@ def _object(shown: str, data: bytes) -> dict[str, Any]:
 
 def _said(ended: subprocess.CompletedProcess[bytes]) -> str:
     text = ended.stderr.decode(errors="replace").strip()
-    return f"ended with status {ended.returncode}: {text[-2000:]}"
+    try:
+        error = json.loads(text)["error"]
+        said = " ".join(error[key] for key in ("message", "way_out") if error.get(key))
+    except (ValueError, KeyError, TypeError):
+        said = text[-2000:]
+    return f"ended with status {ended.returncode}: {said}"
