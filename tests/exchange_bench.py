@@ -92,13 +92,18 @@ class Clock:
 class Bench:
     """A founded exchange with one provider, one bank and one regulator. `keys` by purpose."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, founded: bool = False) -> None:
         self.database = database
         self.clock = Clock()
         self.office = Office(
             "exchange.bourse.test/ledger", "square", Ed25519PrivateKey.generate(), os.urandom
         )
         self.keys = {purpose: Ed25519PrivateKey.generate() for purpose in KeyPurpose}
+        if not founded:
+            self._found()
+
+    def _found(self) -> None:
+        database = self.database
         migrate(database, MIGRATIONS)
         database.write(
             lambda tx: parties.found_exchange(

@@ -2,6 +2,7 @@
 
 import pytest
 from databases import postgresql_database, postgresql_server
+from exchange_bench import Bench
 
 from durable import open_database
 
@@ -26,3 +27,9 @@ def database(database_url):
     opened = open_database(database_url, create=True)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def bench(database):
+    """An exchange with a provider, a bank and a regulator, on either database."""
+    return Bench(database)

@@ -43,7 +43,8 @@ from sqlalchemy import text
 from durable import DatabaseUnavailableError, open_database
 
 def add(connection, owner, size):
-    connection.execute(text("INSERT INTO purse VALUES (:owner, zeroblob(:size))"), {"owner": owner, "size": size})
+    row = {"owner": owner, "size": size}
+    connection.execute(text("INSERT INTO purse VALUES (:owner, zeroblob(:size))"), row)
 
 database = open_database(sys.argv[1], create=True)
 database.write(lambda c: c.execute(text("CREATE TABLE purse (owner TEXT PRIMARY KEY, coins BLOB)")))
