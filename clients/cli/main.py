@@ -3,8 +3,6 @@
 Heavy modules are imported inside commands, so that help is quick.
 """
 
-import importlib
-import importlib.util
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +10,7 @@ import typer
 
 from clients.cli import admin, bank, pki, provider, regulator
 from clients.cli.output import JSONFlag, refusals, show_facts
+from clients.demo import commands
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -90,5 +89,4 @@ def _pair(text: str) -> tuple[str, str]:
     return party, address
 
 
-if importlib.util.find_spec("clients.demo.commands"):
-    importlib.import_module("clients.demo.commands").mount(app)
+commands.mount(app)

@@ -1,9 +1,11 @@
 """The commands: quick help, JSON everywhere, errors that say the way out and nothing secret."""
 
 import json
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import typer
@@ -212,3 +214,18 @@ def test_an_unforeseen_error_tells_its_place_and_not_its_text(capsys):
     assert "secret-of-a-person" not in said
     assert json.loads(said)["error"]["reason"] == "INTERNAL"
     assert "ValueError" in said
+
+
+def test_the_page_of_commands_names_every_command():
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `bourse ")]
+    named = set()
+    for row in rows:
+        group = ""
+        for text in re.findall(r"`([^`]+)`", row.split("|")[1]):
+            if text.startswith("bourse "):
+                group, _, last = text.removeprefix("bourse ").rpartition(" ")
+            else:
+                last = text
+            named.add(f"{group} {last}".strip())
+    assert named == {" ".join(path) for path, _ in commands(get_command(app))}
