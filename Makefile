@@ -23,6 +23,11 @@ demo: $(READY) ## Trade and score real applicants end to end, in separate proces
 test: $(READY) ## Run every test.
 	@$(BIN)/python -m pytest
 
+bench: $(READY) ## Measure: the engine, beside its peers, and whole joint scores.
+	@$(BIN)/python -m benchmarks.engine
+	@$(BIN)/python -m benchmarks.peers
+	@$(BIN)/python -m benchmarks.joint_score
+
 lint: $(READY) ## Run the linters, cheapest first.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -38,4 +43,4 @@ generate: $(READY) ## Write the stubs from the .proto files.
 lock: $(READY) ## Resolve the dependencies again and write requirements.lock.
 	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade -q -o requirements.lock
 
-.PHONY: help setup demo test lint generate lock
+.PHONY: help setup demo test bench lint generate lock

@@ -1,4 +1,4 @@
-"""Rows per second of the node's evaluate, per core, by stage: `.venv/bin/python benchmarks/engine.py`.
+"""Rows per second of the node's evaluate, per core, by stage: `.venv/bin/python -m benchmarks.engine`.
 
 One block of 8,192 rows under `score-v1`, at 20 and at 100 one-hot columns, in CPU time of one core.
 Machines differ, ratios less: each figure is also given against the plain numpy evaluate and against copying
@@ -126,15 +126,20 @@ def report(columns: int, figures: dict[str, float]) -> None:
     print(f"  times slower than copying operands {whole / figures['copy operands']:9.2f}")
 
 
+def on_one_core() -> None:
+    """Go on bound to one core, in a process whose matrix library started one thread."""
+    if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
+        environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+        sys.exit(subprocess.run(sys.orig_argv, env=environment, check=False).returncode)
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
 def main() -> None:
-    """Measure in a child bound to one core, whose matrix library therefore starts one thread."""
+    """Measure, print, and write the figures when asked."""
     parser = argparse.ArgumentParser(description="Rows per second and core of the node's evaluate, by stage.")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     arguments = parser.parse_args()
-    if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
-        environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
-        sys.exit(subprocess.run([sys.executable, *sys.argv], env=environment, check=False).returncode)
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    on_one_core()
     results = {columns: measure(columns) for columns in (20, 100)}
     for columns, figures in results.items():
         report(columns, figures)
