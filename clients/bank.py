@@ -251,12 +251,14 @@ class BankClient(MarketClient):
         *,
         consent_reference: str,
         licenses: Sequence[str] = (),
+        on_job: Callable[[str], None] = lambda _name: None,
         on_progress: OnProgress = _silent,
         meter: Meter | None = None,
     ) -> Results:
         """Score `rows` jointly with every provider that the scorecard names, by its deployed parts.
 
-        Charges every provider's license for every row. Raises RefusedError with nothing charged when a
+        Charges every provider's license for every row. `on_job` is told the job's name before anything is
+        sent. Raises RefusedError with nothing charged when a
         clause refuses; ScoringError, which names the job to resume, when it stops later.
         """
         deployments = self.deployments_for(scorecard, licenses)
@@ -278,6 +280,7 @@ class BankClient(MarketClient):
         ]
         job = self.job(new_job_name(self.now()))
         job.start(plan, chunks)
+        on_job(job.name)
         try:
             return self._run(job, on_progress, meter or Meter())
         except RefusedError as error:

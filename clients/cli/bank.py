@@ -13,6 +13,7 @@ from clients.cli.output import (
     ReasonOption,
     YesFlag,
     confirm,
+    note,
     progress,
     refusals,
     show_facts,
@@ -334,6 +335,10 @@ def score(
                     read_rows(rows, id_column=id_column, columns=columns),
                     consent_reference=consent_reference,
                     licenses=[full_name("licenses", one) for one in license_name or ()],
+                    on_job=lambda name: note(
+                        f"Job {name}. If it stops, go on with: bourse bank score --resume {name} --out {out}",
+                        as_json=as_json,
+                    ),
                     on_progress=show,
                     meter=meter,
                 )
