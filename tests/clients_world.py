@@ -232,7 +232,7 @@ class ClientsWorld:
 
     def write_records(self, provider: str, path: Path) -> None:
         """Write a file of most persons, with cells of every kind, and remember it."""
-        draw = random.Random(provider)  # noqa: S311 - the same rows in every run
+        draw = random.Random(provider)
         known = [person for person in PERSONS if draw.random() < 0.9]
         cells = {
             "payments": lambda: {
@@ -279,7 +279,7 @@ class ClientsWorld:
 
     def applicants(self, count: int = len(PERSONS)) -> Path:
         """The bank's own rows."""
-        draw = random.Random("bank")  # noqa: S311 - the same rows in every run
+        draw = random.Random("bank")
         self.own_rows = {person: draw.choice(["6", "24", "48", "NA", "", "soon"]) for person in PERSONS}
         lines = [f"{person},{duration}" for person, duration in list(self.own_rows.items())[:count]]
         path = self.root / f"applicants-{count}.csv"

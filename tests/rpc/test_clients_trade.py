@@ -160,7 +160,7 @@ def test_a_node_that_dies_between_evaluation_and_release_charges_once(world, lic
 
 
 def test_a_client_killed_at_any_moment_resumes_and_is_charged_once(world, licenses, deployed):
-    draw = random.Random(7)  # noqa: S311 - moments to kill at, the same in every run
+    draw = random.Random(7)
     before = charged_rows(world, licenses)
     jobs_before = {one["job"] for one in world.bourse("analyst", "bank", "jobs")["jobs"]}
     options = [option for name in licenses for option in ("--license", name)]
