@@ -138,7 +138,7 @@ def specification(provider: str) -> publication_pb2.ColumnSpecification:
 
 def records_of(provider: str) -> dict[str, Record]:
     """A provider's records by person: with absent persons, absent cells, and cells that do not parse."""
-    draw = random.Random(f"records of {provider}")  # noqa: S311 - made-up records
+    draw = random.Random(f"records of {provider}")
     found: dict[str, Record] = {}
     for number, person in enumerate(KNOWN):
         if number % 5 == (0 if provider == REGISTRY else 1):
@@ -290,16 +290,17 @@ class MarketWorld:
         """A license on each provider's first dataset."""
         return [self.license(dataset_of(provider), **terms) for provider in ATTRIBUTES]
 
-    def scorecard(self) -> Scorecard:
-        """The bank's model: its own part and both providers'."""
+    def scorecard(self, parts: Mapping[str, Sequence[Attribute]] | None = None) -> Scorecard:
+        """The bank's model: its own part, and a part per dataset; without `parts` both providers'."""
+        named = parts or {dataset_of(provider): columns for provider, columns in ATTRIBUTES.items()}
         return Scorecard(
             "joint",
             BASE_POINTS,
             ("NA",),
             own_columns(),
             tuple(
-                provider_part(self.bank.described(dataset_of(provider))[0], ATTRIBUTES[provider])
-                for provider in ATTRIBUTES
+                provider_part(self.bank.described(dataset)[0], attributes)
+                for dataset, attributes in named.items()
             ),
         )
 
