@@ -246,7 +246,7 @@ def _deadline_required(max_seconds: float) -> Refusal:
         grpc.StatusCode.INVALID_ARGUMENT,
         "DEADLINE_REQUIRED",
         f"Every call needs a deadline of at most {max_seconds:g} seconds; "
-        "pass timeout=<seconds> to the call, or --timeout to the command.",
+        "pass timeout=<seconds> to the call.",
         metadata={"maxSeconds": f"{max_seconds:g}"},
     )
 
