@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 
-from sqlalchemy import Connection
-
 from compute.domain.errors import ConsentDatasetNotFoundError
 from compute.domain.evaluation import entity_key
 from compute.node import Node
 from compute.store import idempotency, revisions, withdrawals
+from compute.store.database import Connection
 from compute.store.idempotency import RequestKey
 
 

@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import Connection
-
 from compute.domain import caps, evaluation, model
 from compute.domain import license as licensing
 from compute.domain.errors import EvaluationNotFoundError, SealingStateError
@@ -27,6 +25,7 @@ from compute.model_files import ModelFiles
 from compute.node import Node
 from compute.running import Tasks
 from compute.store import evaluations, idempotency, licenses, revisions, sealings, withdrawals
+from compute.store.database import Connection
 from compute.store.evaluations import PreparedRow
 from compute.store.idempotency import RequestKey
 from compute.vault import Secret

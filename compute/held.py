@@ -5,8 +5,6 @@ A name that belongs to another party's license is answered like one that does no
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
-
 from compute.domain.caps import Usage
 from compute.domain.errors import LicenseNotFoundError, SealingNotFoundError
 from compute.domain.license import Agreement
@@ -15,6 +13,7 @@ from compute.domain.signed import Signed
 from compute.payloads import agreement_from_payload
 from compute.release.statement import sha256
 from compute.store import licenses, sealings
+from compute.store.database import Connection
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ Source: docs/spec/agreement.md, docs/spec/sealing.md, docs/spec/release.md, docs
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
+from bourse.compute.v1 import publication_pb2
 from bourse.type.v1 import agreement_pb2, query_pb2, record_pb2, signature_pb2, statement_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -18,6 +19,8 @@ from compute.domain.errors import FieldError, LicenseRefusedError, ReceiptError,
 from compute.domain.license import Agreement, LicensedColumn, QueryKind, Terms
 from compute.domain.model import SealingStatement
 from compute.domain.signed import Signature, Signed
+from compute.records.convert import specification_from_pb
+from compute.records.specification import ColumnSpecification
 from compute.release.policy import ReleaseRequest
 from compute.release.receipt import MAX_ENTRY_BYTES, Entry, ReceiptStatement, RecordKind
 from compute.release.statement import ModelStatement, ReleaseStatement
@@ -81,6 +84,11 @@ def time_to_pb(time: datetime) -> Timestamp:
     """Return the time as it travels."""
     seconds, rest = divmod(time - _EPOCH, timedelta(seconds=1))
     return Timestamp(seconds=seconds, nanos=rest.microseconds * 1000)
+
+
+def specification_from_bytes(data: bytes) -> ColumnSpecification:
+    """Return a column specification that was kept as bytes. Raises SpecificationError when unusable."""
+    return specification_from_pb(publication_pb2.ColumnSpecification.FromString(data))
 
 
 def agreement_from_payload(payload: bytes) -> Agreement:

@@ -14,19 +14,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from bourse.compute.v1 import publication_pb2
-from sqlalchemy import Connection
-
 from compute.domain.evaluation import entity_key
 from compute.domain.names import uid_from
 from compute.domain.signed import Signed, sign_alone
 from compute.node import Node
-from compute.records.convert import describe, specification_from_pb
+from compute.payloads import specification_from_bytes
+from compute.records.convert import describe
 from compute.records.errors import RecordsError
 from compute.records.preparation import prepare
 from compute.records.revision import SALT_BYTES, PreparedRevision, bins_commitment, revision_digest
 from compute.running import Tasks
 from compute.store import idempotency, publications, revisions
+from compute.store.database import Connection
 from compute.store.idempotency import RequestKey
 from compute.store.publications import PublicationRow, PublicationState
 from compute.store.revisions import PreparedColumn, RevisionRow
@@ -153,14 +152,14 @@ class Publishing:
         )
 
     def _prepare(self, row: PublicationRow) -> tuple[PreparedRevision, list[bytes]]:
-        message = publication_pb2.ColumnSpecification.FromString(row.specification)
+        specification = specification_from_bytes(row.specification)
 
         def progress(rows_read: int, bytes_read: int, bytes_total: int) -> None:
             self._progress[row.name] = Progress(rows_read, bytes_read, bytes_total)
             if self._stopping.is_set():
                 raise _StoppedError
 
-        prepared = prepare(self._directory, row.file, specification_from_pb(message), progress)
+        prepared = prepare(self._directory, row.file, specification, progress)
         keys = [entity_key(self._node.entity_secret, row.dataset, entity_id) for entity_id in prepared.ids]
         return prepared, keys
 

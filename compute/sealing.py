@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection
-
 from compute.domain import caps, model
 from compute.domain import license as licensing
 from compute.domain.caps import NOTHING
@@ -28,6 +26,7 @@ from compute.release.recording import recorded_by_exchange
 from compute.release.statement import ModelStatement, request_id_of, sha256
 from compute.running import NamedLocks, Tasks
 from compute.store import idempotency, licenses, revisions, sealings
+from compute.store.database import Connection
 from compute.store.idempotency import RequestKey
 from compute.store.sealings import Deployment
 from sealed.sealing import c0_digest

@@ -21,8 +21,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection
-
 from compute.domain.caps import NOTHING, Charge, charge_for
 from compute.domain.errors import EvaluationStateError, ExchangeRefusedError, NodeError
 from compute.domain.evaluation import SealedBlock
@@ -42,7 +40,7 @@ from compute.release.recording import recorded_by_exchange
 from compute.release.statement import ReleaseStatement, request_id_of, sha256
 from compute.running import NamedLocks, Tasks
 from compute.store import evaluations, licenses, releases, sealings
-from compute.store.database import DurableError
+from compute.store.database import Connection, DurableError
 from compute.store.releases import ReleaseRow, ReleaseState
 from compute.vault import Secret
 from sealed.block import mask_of, release

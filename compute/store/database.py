@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from sqlalchemy import Connection
+
 from durable import (
     AsyncDatabase,
     Database,
@@ -14,6 +16,7 @@ from durable import (
 
 __all__ = [
     "AsyncDatabase",
+    "Connection",
     "DatabaseUnavailableError",
     "DurableError",
     "migrate_database",
