@@ -117,7 +117,7 @@ class SharedEngine:
         self._workers = workers
         self.hold = asyncio.Event()
         self.hold.set()
-        self.waiting = 0
+        self.asked = 0
 
     async def start(self) -> None:
         """The workers are warm."""
@@ -127,7 +127,7 @@ class SharedEngine:
 
     async def evaluate(self, task: BlockTask) -> BlockResult:
         """Evaluate in a worker process."""
-        self.waiting += 1
+        self.asked += 1
         await self.hold.wait()
         return await self._workers.evaluate(task)
 
@@ -512,6 +512,13 @@ class TrustWorld(World):
         )
         return [record_pb2.TradeRecordEntry.FromString(one.entry) for one in page.trade_records]
 
+    async def until_recorded(self, kind: str, count: int) -> None:
+        """Wait until the ledger has so many entries of one kind."""
+        while True:
+            if len(await self.recorded(kind)) >= count:
+                return
+            await asyncio.sleep(0.01)
+
     async def charged(self, license_: signature_pb2.SignedPayload) -> tuple[tuple[int, int], tuple[int, int]]:
         """(rows, bits) that a license was charged: at the node, at the exchange."""
         name = agreed(license_).license
@@ -533,6 +540,17 @@ class TrustWorld(World):
         model, digest, statement = self.sealed_for(sealing, weights)
         await self.put_columns(sealing.name, model.packed())
         accepted = await self.accept(sealing.name, statement)
+        return self.deployment(accepted, model, digest, statement, weights)
+
+    def deployment(
+        self,
+        accepted: sealing_pb2.Sealing,
+        model: SealedModel,
+        digest: bytes,
+        statement: signature_pb2.SignedPayload,
+        weights: Sequence[int] | None = None,
+    ) -> Deployed:
+        """What the bank keeps of a model that was accepted."""
         return Deployed(accepted, model, tuple(weights or self.weights()), digest, statement)
 
     async def deployed_as(
@@ -707,7 +725,7 @@ async def _serving(
         stewards=(STEWARD.uri,),
         steward_keys=frozenset({public_key_of(stock.steward_key)}),
         workers=2,
-        drain_seconds=1,
+        drain_seconds=0,
         exchange=ExchangeConfig(
             await relay.start(), EXCHANGE, public_key_of(stock.exchange_papers.signing_key), ORIGIN
         ),
