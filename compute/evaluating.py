@@ -75,6 +75,7 @@ class Evaluations:
         self._files = files
         self._tasks = tasks
         self._slots = asyncio.Semaphore(slots)
+        self._running: set[str] = set()
 
     async def create(
         self,
@@ -134,7 +135,7 @@ class Evaluations:
 
         answer, started = await database.write(change)
         if started:
-            self._tasks.in_background(self.run(name))
+            self._start(name)
         return answer
 
     async def get(self, bank: str, name: str) -> Evaluation:
@@ -156,11 +157,16 @@ class Evaluations:
         return await self._node.database.read(query)
 
     async def resume(self) -> None:
-        """Start every evaluation again that has no outcome yet: what the node's stop interrupted."""
+        """Start every evaluation without an outcome that does not run: a stop or a failing disk left it."""
         for name in await self._node.database.read(evaluations.running):
-            self._tasks.in_background(self.run(name))
+            self._start(name)
 
-    async def run(self, name: str) -> None:
+    def _start(self, name: str) -> None:
+        if name not in self._running:
+            self._running.add(name)
+            self._tasks.in_background(self._run(name))
+
+    async def _run(self, name: str) -> None:
         """Evaluate the blocks of an evaluation that are not there yet; whatever fails is its outcome."""
         try:
             job = await self._node.database.read(lambda connection: _job(connection, name))
@@ -174,6 +180,8 @@ class Evaluations:
             facts = facts_of(group.exceptions[0])
             log_event(self._node.log, logging.ERROR, "evaluation_failed", evaluation=name, **facts)
             await self._node.database.write(lambda connection: evaluations.fail(connection, name, FAILED))
+        finally:
+            self._running.discard(name)
 
     async def _evaluate(self, job: _Job, number: int) -> None:
         async with self._slots:

@@ -8,7 +8,8 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from compute.domain.license import Pins
+from compute.domain.errors import LicenseRefusedError
+from compute.domain.license import Agreement, Pins
 from compute.store import secrets
 from compute.store.database import AsyncDatabase
 from compute.vault import Entropy, Secret, Vault, new_vault, vault_of
@@ -30,6 +31,15 @@ class Node:
     now: Callable[[], datetime]
     entropy: Entropy
     log: logging.Logger
+
+    def key_pinned_by(self, agreement: Agreement) -> Ed25519PrivateKey:
+        """Return the signing key that a license pins. Raises LicenseRefusedError when the node lost it."""
+        key = self.signing_keys.get(agreement.node_key)
+        if key is None:
+            raise LicenseRefusedError(
+                "agreement.node_key: this node no longer has it; restore the identity's history folder"
+            )
+        return key
 
 
 async def unlock(database: AsyncDatabase, passphrase: bytes, entropy: Entropy) -> tuple[Vault, bytes]:

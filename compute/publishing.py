@@ -69,6 +69,7 @@ class Publishing:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="publication")
         self._one_at_a_time = asyncio.Lock()
         self._stopping = threading.Event()
+        self._running: set[str] = set()
         # Written by the reading thread, whole values at a time; read by others.
         self._progress: dict[str, Progress] = {}
 
@@ -95,7 +96,7 @@ class Publishing:
 
         answer, started = await self._node.database.write(change)
         if started:
-            self._tasks.in_background(self.run(named.name))
+            self._start(named.name)
         return answer
 
     async def get(self, name: str) -> PublicationView:
@@ -114,32 +115,43 @@ class Publishing:
         return await self._node.database.read(query)
 
     async def resume(self) -> None:
-        """Start every publication again that has no outcome yet."""
+        """Start every publication without an outcome that does not run: a stop or a failing disk left it."""
         for name in await self._node.database.read(publications.running):
-            self._tasks.in_background(self.run(name))
+            self._start(name)
 
-    async def run(self, name: str) -> None:
+    def _start(self, name: str) -> None:
+        if name not in self._running:
+            self._running.add(name)
+            self._tasks.in_background(self._run(name))
+
+    async def _run(self, name: str) -> None:
         """Prepare a publication; whatever fails is its outcome."""
-        async with self._one_at_a_time:
-            row = await self._node.database.read(lambda connection: publications.get(connection, name))
-            try:
-                prepared, entity_keys = await asyncio.get_running_loop().run_in_executor(
-                    self._thread, self._prepare, row
-                )
-                now = self._node.now()
-                await self._node.database.write(
-                    lambda connection: self._keep(connection, row, prepared, entity_keys, now)
-                )
-            except _StoppedError:
-                return
-            except RecordsError as error:
-                await self._fail(name, error.reason, str(error))
-            except Exception as error:  # noqa: BLE001 - whatever it is, the steward must see an outcome
-                facts = facts_of(error)
-                log_event(self._node.log, logging.ERROR, "publication_failed", publication=name, **facts)
-                await self._fail(name, "INTERNAL", FAILED)
-            finally:
-                self._progress.pop(name, None)
+        try:
+            async with self._one_at_a_time:
+                await self._outcome(name)
+        finally:
+            self._running.discard(name)
+
+    async def _outcome(self, name: str) -> None:
+        row = await self._node.database.read(lambda connection: publications.get(connection, name))
+        try:
+            prepared, entity_keys = await asyncio.get_running_loop().run_in_executor(
+                self._thread, self._prepare, row
+            )
+            now = self._node.now()
+            await self._node.database.write(
+                lambda connection: self._keep(connection, row, prepared, entity_keys, now)
+            )
+        except _StoppedError:
+            return
+        except RecordsError as error:
+            await self._fail(name, error.reason, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the steward must see an outcome
+            facts = facts_of(error)
+            log_event(self._node.log, logging.ERROR, "publication_failed", publication=name, **facts)
+            await self._fail(name, "INTERNAL", FAILED)
+        finally:
+            self._progress.pop(name, None)
 
     def stop(self) -> None:
         """Have the reading thread end at the next batch of rows."""

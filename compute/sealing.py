@@ -163,7 +163,7 @@ class Sealings:
                 columns=len(model.bins_of(held.agreement)),
             )
         )
-        key = self._node.signing_keys[held.agreement.node_key]
+        key = self._node.key_pinned_by(held.agreement)
         statement = sign_alone(key, Purpose.MODEL_STATEMENT, payload)
         return Deployment(digest, signed, statement, request_id_of(payload))
 

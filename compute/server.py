@@ -57,7 +57,7 @@ from wire.rpc import (
 )
 
 MAX_DEADLINE_SECONDS: Final = 600.0
-RECONCILE_SECONDS: Final = 30.0
+SWEEP_SECONDS = 30.0
 _HEALTH: Final = "grpc.health.v1.Health"
 
 
@@ -144,8 +144,8 @@ async def start(
     releasing = Releasing(node, exchange, tasks)
     await publishing.resume()
     await evaluations.resume()
-    reconciler = asyncio.get_running_loop().create_task(_reconcile(releasing, log))
-    stack.push_async_callback(_ended, reconciler)
+    sweeper = asyncio.get_running_loop().create_task(_sweep(publishing, evaluations, releasing, log))
+    stack.push_async_callback(_ended, sweeper)
 
     server = _server(config, identity, log)
     publication_service_pb2_grpc.add_PublicationServiceServicer_to_server(
@@ -211,14 +211,18 @@ def _bind(server: grpc.aio.Server, config: Config, identity: NodeIdentity) -> st
     return f"{config.listen.rpartition(':')[0]}:{port}"
 
 
-async def _reconcile(releasing: Releasing, log: logging.Logger) -> None:
-    """Settle releases in doubt, at the start and from time to time, for as long as the node runs."""
+async def _sweep(
+    publishing: Publishing, evaluations: Evaluations, releasing: Releasing, log: logging.Logger
+) -> None:
+    """Take up what was left undone and settle releases in doubt, at the start and from time to time."""
     while True:
         try:
             await releasing.reconcile()
+            await publishing.resume()
+            await evaluations.resume()
         except Exception as error:  # noqa: BLE001 - the next round may succeed; this loop must not end
-            log_event(log, logging.WARNING, "reconcile_failed", **facts_of(error))
-        await asyncio.sleep(RECONCILE_SECONDS)
+            log_event(log, logging.WARNING, "sweep_failed", **facts_of(error))
+        await asyncio.sleep(SWEEP_SECONDS)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

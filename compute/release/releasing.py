@@ -207,7 +207,7 @@ class Releasing:
                 kind=request.kind,
             )
         )
-        key = self._node.signing_keys[agreement.node_key]
+        key = self._node.key_pinned_by(agreement)
         return ReleaseRow(
             uid_from(self._node.entropy(_UID_BYTES)),
             block.sealed.evaluation,

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 import grpc
 import pytest
 import pytest_asyncio
+from bourse.compute.v1 import evaluation_pb2
 
+from compute import server
 from tests.compute_world import TIMEOUT, open_world, refusal_of, until
 from tests.recording_exchange import Fault
 
@@ -67,6 +69,25 @@ async def test_a_disk_full_after_the_record_lets_nothing_leave_and_charges_once(
     reply = await world.release(request)
     assert world.opened(deployed, block, [0], reply.released) == [world.score_in_clear(deployed, "p1")]
     assert (await world.usage()).rows == world.recorder.rows_charged == 3
+
+
+async def test_an_evaluation_that_a_full_disk_left_undone_is_taken_up_again(world, monkeypatch):
+    monkeypatch.setattr(server, "SWEEP_SECONDS", 0.05)
+    await world.stop_node()
+    await world.start_node()
+    deployed = await world.deploy()
+    world.engine.hold.clear()
+    started = await world.ask(deployed, PERSONS)
+    await until(lambda: bool(world.engine.tasks))
+    with full_disk():
+        world.engine.hold.set()
+        await until(lambda: len(world.engine.tasks) > 1)
+    done = await world.evaluation_outcome(started.name)
+    assert done.state == evaluation_pb2.EVALUATION_STATE_SUCCEEDED
+    assert len({task.seed for task in world.engine.tasks}) == 1
+    block = await world.block(started.name)
+    reply = await world.release(world.release_request(deployed, block, [2]))
+    assert world.opened(deployed, block, [2], reply.released) == [world.score_in_clear(deployed, "p3")]
 
 
 async def test_a_disk_full_while_giving_back_keeps_the_charge_until_the_refusal_is_known_again(world):

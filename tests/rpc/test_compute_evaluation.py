@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 from bourse.compute.v1 import evaluation_pb2, evaluation_service_pb2
 
+from compute import server
 from compute.engine.workers import WorkerEngine
 from sealed.profiles import SCORE_V1
 from tests.compute_world import (
@@ -260,6 +261,20 @@ async def test_a_withdrawal_meanwhile_means_other_rows_under_another_mask(world)
     reply = await world.release(world.release_request(deployed, block, [0, 1]))
     clear = [world.score_in_clear(deployed, person) for person in ("p0", "nobody")]
     assert world.opened(deployed, block, [0, 1], reply.released) == clear
+
+
+async def test_an_evaluation_that_runs_is_not_started_twice(world, monkeypatch):
+    monkeypatch.setattr(server, "SWEEP_SECONDS", 0.02)
+    await world.stop_node()
+    await world.start_node()
+    deployed = await world.deploy()
+    world.engine.hold.clear()
+    started = await world.ask(deployed, PERSONS)
+    await until(lambda: bool(world.engine.tasks))
+    await asyncio.sleep(0.2)
+    world.engine.hold.set()
+    await world.evaluation_outcome(started.name)
+    assert len(world.engine.tasks) == 1
 
 
 async def test_a_lost_or_damaged_copy_of_a_sealed_model_is_made_again(world):
