@@ -45,6 +45,9 @@ def channel_options(
         *_limits(max_message_bytes),
         ("grpc.ssl_target_name_override", server_dns_name(server)),
         ("grpc.enable_http_proxy", int(use_proxy)),
+        # gRPC's own pauses grow to two minutes: too long to notice that a restarted server is back.
+        ("grpc.initial_reconnect_backoff_ms", 250),
+        ("grpc.max_reconnect_backoff_ms", 5_000),
     ]
 
 
