@@ -133,8 +133,12 @@ class Evaluations:
             evaluations.add(connection, job, closed_salt, blocks)
             return idempotency.keep_reply(connection, key, reply(job), now), True
 
-        answer, started = await database.write(change)
-        if started:
+        return await self._tasks.to_the_end(self._added(name, change))
+
+    async def _added(self, name: str, add: Callable[[Connection], tuple[bytes, bool]]) -> bytes:
+        """Add an evaluation and start it, though its caller may have hung up; the reply to it."""
+        answer, added = await self._node.database.write(add)
+        if added:
             self._start(name)
         return answer
 

@@ -94,9 +94,13 @@ class Publishing:
             view = reply(PublicationView(named, Progress(), None))
             return idempotency.keep_reply(connection, key, view, named.create_time), True
 
-        answer, started = await self._node.database.write(change)
-        if started:
-            self._start(named.name)
+        return await self._tasks.to_the_end(self._added(named.name, change))
+
+    async def _added(self, name: str, add: Callable[[Connection], tuple[bytes, bool]]) -> bytes:
+        """Add a publication and start it, though its caller may have hung up; the reply to it."""
+        answer, added = await self._node.database.write(add)
+        if added:
+            self._start(name)
         return answer
 
     async def get(self, name: str) -> PublicationView:
