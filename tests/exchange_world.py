@@ -171,7 +171,7 @@ class ExchangeWorld:
 
     def identity_directory(self, identity: Identity, *, server: ServerNames | None = None) -> Path:
         """The identity directory of a caller or server, made when first asked for."""
-        directory = self.root / "identities" / identity.party / identity.member
+        directory = self.root / "identities" / identity.kind / identity.party / identity.member
         if not directory.exists():
             directory.parent.mkdir(parents=True, exist_ok=True)
             create_identity(

@@ -1,0 +1,15 @@
+"""One exchange for the tests that leave it running; those that stop or kill it make their own."""
+
+import pytest
+from exchange_world import BUREAU, HARBOUR, WATCH, ExchangeWorld
+
+
+@pytest.fixture(scope="session")
+def exchange(tmp_path_factory):
+    """A running exchange with a provider, a bank and a regulator."""
+    world = ExchangeWorld(tmp_path_factory.mktemp("exchange"))
+    world.start()
+    for party in (BUREAU, HARBOUR, WATCH):
+        world.register(party)
+    yield world
+    assert world.stop() == 0
