@@ -50,13 +50,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 import exchange.server
+from clients.bank import BankClient
+from clients.home import Home, pinned_exchange, write_home
 from clients.pki.authority import Authority, new_authority
 from clients.pki.directories import create_identity
+from clients.scorecard import ProviderColumn, ProviderPart, Scorecard
 from compute.config import Config, ExchangeConfig
 from compute.engine.boundary import BlockResult, BlockTask
 from compute.engine.workers import DEFAULT_MODEL_BYTES, WorkerEngine, _evaluate
 from compute.node import unlock
-from compute.store import evaluations
+from compute.store import evaluations, sealings
 from compute.store.database import AsyncDatabase, migrate_database, open_node_database
 from compute.vault import Secret, Vault
 from durable import migrate, open_database
@@ -159,8 +162,7 @@ class Relay:
     """A network between node and exchange: forwards, holds replies back, or is away."""
 
     def __init__(self, target: str) -> None:
-        self._host, _, port = target.rpartition(":")
-        self._port = int(port)
+        self._target = target
         self._server: asyncio.Server | None = None
         self._links: set[asyncio.Task[None]] = set()
         self._replies = asyncio.Event()
@@ -190,6 +192,12 @@ class Relay:
         self._away = False
         self._replies.set()
 
+    async def divert(self, target: str) -> None:
+        """Lead to somebody else from now on."""
+        await self.cut()
+        self._target = target
+        self.restore()
+
     def hold_replies(self) -> None:
         """Let nothing come back from the exchange until `restore`."""
         self._replies.clear()
@@ -204,7 +212,8 @@ class Relay:
         writers = [writer]
         try:
             if not self._away:
-                there, back = await asyncio.open_connection(self._host, self._port)
+                host, _, port = self._target.rpartition(":")
+                there, back = await asyncio.open_connection(host, int(port))
                 writers.append(back)
                 pumps = {
                     asyncio.ensure_future(self._pump(reader, back, replies=False)),
@@ -581,6 +590,38 @@ class TrustWorld(World):
             setattr(statement, name, value)
         return signed_by(Purpose.SEALING, canonical(statement), self.bank_key)
 
+    @contextmanager
+    def bank_client(self) -> Iterator[BankClient]:
+        """The bank's SDK, with its home and identity on disk. Its calls wait: use it in a thread."""
+        directory = self.folder / "bank"
+        if not directory.exists():
+            write_home(
+                Home(
+                    directory,
+                    DOMAIN,
+                    self.stock.analyst_identity,
+                    pinned_exchange(
+                        address=self.exchange.address,
+                        identity=EXCHANGE.uri,
+                        origin=ORIGIN,
+                        public_key=public_key_of(self.exchange_key).hex(),
+                        trust_domain=DOMAIN,
+                    ),
+                    nodes={NODE.party: self.running.address},
+                )
+            )
+        with BankClient.open(directory) as client:
+            yield client
+
+    def scorecard(self, age: Sequence[int], job: Sequence[int]) -> Scorecard:
+        """A scorecard with these points for the published bins, in their order."""
+        columns = [
+            ProviderColumn(column.name, dict(zip((bin_.label for bin_ in column.bins), points, strict=True)))
+            for column, points in zip(self.description.columns, (age, job), strict=True)
+        ]
+        part = ProviderPart(DATASET, None, tuple(columns))
+        return Scorecard("joint", 0, (), (), (part,))
+
     async def read(
         self, deployed: Deployed, block: evaluation_pb2.Block, rows: Sequence[int], **changes: object
     ) -> list[int]:
@@ -589,6 +630,11 @@ class TrustWorld(World):
         return self.opened(deployed, block, rows, reply.released)
 
     # ---- what only the node's owner can look at ----
+
+    async def columns_at_node(self, sealing: str) -> list[bytes]:
+        """The sealed columns as the node keeps them."""
+        async with self.inside_node() as (database, _):
+            return await database.read(lambda connection: list(sealings.columns(connection, sealing)))
 
     @asynccontextmanager
     async def inside_node(self) -> AsyncIterator[tuple[AsyncDatabase, Vault]]:
