@@ -149,11 +149,11 @@ async def start(
 
     server = _server(config, identity, log)
     publication_service_pb2_grpc.add_PublicationServiceServicer_to_server(
-        PublicationService(publishing), server
+        PublicationService(node, publishing), server
     )
     consent_service_pb2_grpc.add_ConsentServiceServicer_to_server(ConsentService(node), server)
     sealing_service_pb2_grpc.add_SealingServiceServicer_to_server(
-        SealingService(Sealings(node, exchange, tasks)), server
+        SealingService(node, Sealings(node, exchange, tasks)), server
     )
     evaluation_service_pb2_grpc.add_EvaluationServiceServicer_to_server(
         EvaluationService(node, evaluations, releasing), server

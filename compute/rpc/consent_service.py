@@ -23,7 +23,7 @@ class ConsentService(consent_service_pb2_grpc.ConsentServiceServicer):
         self, request: consent_service_pb2.WithdrawConsentRequest, context: Any
     ) -> consent_service_pb2.WithdrawConsentResponse:
         """Have a person count as absent from now on."""
-        key = request_key(caller_of(context, Caller), request.request_id, request)
+        key = request_key(self._node, caller_of(context, Caller), request.request_id, request)
         dataset = check_dataset("dataset", request.dataset)
         entity_id = check_entity_id("entity_id", request.entity_id)
         reply = await consent.withdraw(self._node, dataset, entity_id, key, _encoded)

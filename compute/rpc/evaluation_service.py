@@ -29,7 +29,7 @@ class EvaluationService(evaluation_service_pb2_grpc.EvaluationServiceServicer):
     ) -> evaluation_pb2.Evaluation:
         """Start to evaluate a sealed model on named rows."""
         caller = caller_of(context, Caller)
-        key = request_key(caller, request.request_id, request)
+        key = request_key(self._node, caller, request.request_id, request)
         asked = request.evaluation
         sealing = check_sealing("evaluation.sealing", asked.sealing)
         entity_ids = check_entity_ids("evaluation.entity_ids", asked.entity_ids)

@@ -5,6 +5,7 @@ from typing import Any
 from bourse.compute.v1 import publication_pb2, publication_service_pb2, publication_service_pb2_grpc
 
 from compute.domain.names import check_publication
+from compute.node import Node
 from compute.publishing import PublicationView, Publishing
 from compute.rpc import convert
 from compute.rpc.authority import Caller
@@ -16,14 +17,15 @@ from wire.rpc import caller_of
 class PublicationService(publication_service_pb2_grpc.PublicationServiceServicer):
     """See publication_service.proto."""
 
-    def __init__(self, publishing: Publishing) -> None:
+    def __init__(self, node: Node, publishing: Publishing) -> None:
+        self._node = node
         self._publishing = publishing
 
     async def CreatePublication(
         self, request: publication_service_pb2.CreatePublicationRequest, context: Any
     ) -> publication_pb2.Publication:
         """Start to prepare a revision."""
-        key = request_key(caller_of(context, Caller), request.request_id, request)
+        key = request_key(self._node, caller_of(context, Caller), request.request_id, request)
         row = convert.publication_from_pb(request.publication)
         reply = await self._publishing.create(row, key, _encoded)
         return publication_pb2.Publication.FromString(reply)

@@ -5,6 +5,7 @@ from typing import Any
 from bourse.compute.v1 import sealing_pb2, sealing_service_pb2, sealing_service_pb2_grpc
 
 from compute.domain.names import check_sealing
+from compute.node import Node
 from compute.payloads import kind_from_pb
 from compute.rpc import convert
 from compute.rpc.authority import Caller
@@ -16,7 +17,8 @@ from wire.rpc import caller_of
 class SealingService(sealing_service_pb2_grpc.SealingServiceServicer):
     """See sealing_service.proto."""
 
-    def __init__(self, sealings: Sealings) -> None:
+    def __init__(self, node: Node, sealings: Sealings) -> None:
+        self._node = node
         self._sealings = sealings
 
     async def CreateSealing(
@@ -24,7 +26,7 @@ class SealingService(sealing_service_pb2_grpc.SealingServiceServicer):
     ) -> sealing_pb2.Sealing:
         """Open a sealing under a license."""
         caller = caller_of(context, Caller)
-        key = request_key(caller, request.request_id, request)
+        key = request_key(self._node, caller, request.request_id, request)
         agreement = convert.signed_of("sealing.agreement", request.sealing.agreement)
         kind = kind_from_pb("sealing.query_kind", request.sealing.query_kind)
         reply = await self._sealings.create(caller.party, agreement, kind, key, _encoded)

@@ -12,7 +12,7 @@ from compute.store.schema import idempotency
 
 @dataclass(frozen=True)
 class RequestKey:
-    """Who asked, under which id, and SHA-256 of method and request."""
+    """Who asked, under which id, and a keyed digest of method and request, 32 bytes."""
 
     caller: str
     request_id: str
