@@ -16,6 +16,7 @@ import numpy as np
 from compute.domain.errors import EvaluationStateError, FieldError
 from compute.domain.names import check_text
 from sealed.block import place
+from wire.bins import has_control_characters, trimmed
 from wire.framing import tagged_hash
 
 MAX_ENTITIES: Final = 65_536
@@ -75,15 +76,23 @@ class SealedBlock:
 
 
 def check_entity_id(name: str, entity_id: str) -> bytes:
-    """Return the identifier in UTF-8 if it has 1 to 64 bytes, else raise FieldError."""
+    """Return the identifier in UTF-8 if a row could have it, else raise FieldError.
+
+    Published identifiers are trimmed, 1 to 64 bytes, without control characters. Another spelling stands for
+    nobody, and a withdrawal under it would be taken and protect nobody.
+    """
     encoded = entity_id.encode("utf-8", "surrogatepass")
     if not 1 <= len(encoded) <= MAX_ENTITY_ID_BYTES:
         raise FieldError(name, f"must have 1 to {MAX_ENTITY_ID_BYTES} bytes of UTF-8")
+    if trimmed(entity_id) != entity_id:
+        raise FieldError(name, "must not begin or end with white space; trim it, as published ones are")
+    if has_control_characters(entity_id):
+        raise FieldError(name, "must hold no control characters; remove them")
     return encoded
 
 
 def check_entity_ids(name: str, entity_ids: Sequence[str]) -> tuple[bytes, ...]:
-    """Return 1 to 65,536 identifiers of 1 to 64 bytes, each once, in UTF-8; else raise FieldError."""
+    """Return 1 to 65,536 identifiers, each once, in UTF-8; else raise FieldError."""
     if not 1 <= len(entity_ids) <= MAX_ENTITIES:
         raise FieldError(name, f"must name 1 to {MAX_ENTITIES} persons; divide larger lists")
     encoded = tuple(check_entity_id(f"{name}[{n}]", entity_id) for n, entity_id in enumerate(entity_ids))
