@@ -1,6 +1,7 @@
 """One exchange for the tests that leave it running; those that stop or kill it make their own."""
 
 import pytest
+from exchange_steps import OTHER_BANK, RIVAL
 from exchange_world import BUREAU, HARBOUR, WATCH, ExchangeWorld
 
 
@@ -13,3 +14,12 @@ def exchange(tmp_path_factory):
         world.register(party)
     yield world
     assert world.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def market(exchange):
+    """The same, with a second provider, a second bank and a listed dataset `loans`."""
+    for party in (RIVAL, OTHER_BANK):
+        exchange.register(party)
+    exchange.listed("loans")
+    return exchange

@@ -1,6 +1,7 @@
 """The exchange as a process: founded once, crash-proof, polite at the end, silent about data."""
 
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -42,6 +43,7 @@ from google.protobuf import descriptor_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from wire.envelope import dump_private_key, load_private_key
 from wire.signing import Purpose, key_id, verify
 from wire.strict import parse_strict
 
@@ -175,6 +177,30 @@ def test_a_trade_on_postgresql_is_the_same_trade(tmp_path):
         finally:
             if world.process:
                 world.kill()
+
+
+def test_a_full_disk_refuses_for_the_time_being_and_keeps_nothing_of_the_call(world):
+    world.start()
+    world.register(HARBOUR)
+    before = world.as_(ADMIN).parties.ListParties(party_service_pb2.ListPartiesRequest(), timeout=SECONDS)
+    request = party_service_pb2.CreatePartyRequest(
+        party_id="late-bank",
+        party=party_pb2.Party(display_name="Late", kind=party_pb2.PARTY_KIND_BANK),
+        request_id=request_id(),
+    )
+    _, hard = resource.prlimit(world.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(world.process.pid, resource.RLIMIT_FSIZE, (4096, hard))
+    with refused() as refusals:
+        world.as_(ADMIN).parties.CreateParty(request, timeout=SECONDS)
+    assert (refusals[0].reason, refusals[0].code) == ("TRY_AGAIN", grpc.StatusCode.UNAVAILABLE)
+    listed = world.as_(ADMIN).parties.ListParties(party_service_pb2.ListPartiesRequest(), timeout=SECONDS)
+    assert listed == before
+    resource.prlimit(world.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+    world.as_(ADMIN).parties.CreateParty(request, timeout=SECONDS)
+    world.register(WATCH)
+    indexes = [one.index for one in world.records()]
+    assert indexes == list(range(len(indexes)))
+    assert len(world.records(party="parties/late-bank")) == 1
 
 
 def test_health_is_told_and_reflection_is_not(world):
@@ -317,8 +343,6 @@ def test_an_exchange_that_could_not_keep_its_promises_does_not_start(world, faul
 
 def _give_passphrase_of(other, directory):
     """Encrypt the other's signing key with this directory's passphrase."""
-    from wire.envelope import dump_private_key, load_private_key
-
     key = load_private_key((other / "signing.key").read_bytes(), (other / "passphrase").read_bytes().strip())
     pem = dump_private_key(key, (directory / "passphrase").read_bytes().strip())
     (directory / "signing.key").write_bytes(pem)
