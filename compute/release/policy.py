@@ -32,6 +32,9 @@ from wire.signing import Purpose
 REQUEST_VERSION: Final = 1
 NONCE_BYTES: Final = 32
 SALT_BYTES: Final = 32
+# Every release adds a trade record for good, and a block is charged once: without an end, a bank could fill
+# the ledger for nothing. Enough to open row by row, and some more.
+MORE_RELEASES_THAN_ROWS: Final = 64
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,15 @@ def require_license_pays(
     """
     licenses.require_in_force(agreement.terms, now)
     caps.require_caps_suffice(agreement, usage, charge, openings)
+
+
+def require_releases_left(releases: int, target: Target) -> None:
+    """(5) Raise ReleaseRefusedError when a block was released once for each of its rows and 64 times more."""
+    if releases >= target.rows_gathered + MORE_RELEASES_THAN_ROWS:
+        raise ReleaseRefusedError(
+            f"request.block: was released {releases} times, the most for its rows; repeat an earlier "
+            "request, which gets the same bytes again"
+        )
 
 
 def require_settled(settled: bool) -> None:  # noqa: FBT001 - the check's one fact

@@ -162,6 +162,9 @@ class Releasing:
         agreement = block.held.agreement
         charging = _charging(connection, block)
         policy.require_settled(charging is None or charging.state is ReleaseState.RECORDED)
+        policy.require_releases_left(
+            releases.count(connection, block.sealed.evaluation, block.sealed.number), block.target
+        )
         entity_keys = (
             evaluations.entity_keys(connection, block.sealed.evaluation, block.sealed.number)
             if charging is None

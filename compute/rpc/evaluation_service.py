@@ -4,6 +4,7 @@ from typing import Any
 
 from bourse.compute.v1 import evaluation_pb2, evaluation_service_pb2, evaluation_service_pb2_grpc
 
+from compute.domain.errors import FieldError
 from compute.domain.evaluation import Evaluation, check_consent_reference, check_entity_ids
 from compute.domain.names import check_evaluation, check_license, check_sealing, split_block
 from compute.evaluating import Evaluations
@@ -13,6 +14,7 @@ from compute.release.releasing import Releasing
 from compute.rpc import convert
 from compute.rpc.authority import Caller, Role
 from compute.rpc.requests import request_key
+from sealed.profiles import SCORE_V1
 from wire.rpc import caller_of
 
 
@@ -57,6 +59,8 @@ class EvaluationService(evaluation_service_pb2_grpc.EvaluationServiceServicer):
         self, request: evaluation_service_pb2.ReleaseBlockRequest, context: Any
     ) -> evaluation_service_pb2.ReleaseBlockResponse:
         """Open rows of a block."""
+        if len(request.rows) > SCORE_V1.N:
+            raise FieldError("rows", f"must be at most {SCORE_V1.N}, the most that a block gathers")
         signed = convert.signed_of("request", request.request)
         released = await self._releasing.release(
             caller_of(context, Caller).party, signed, request.rows, request.rows_salt

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 
 from compute.domain.caps import Charge
 from compute.domain.signed import Signed
@@ -58,6 +58,19 @@ def find_same(
 def find(connection: Connection, name: str) -> ReleaseRow | None:
     """Return a release by name, or None."""
     return _find(connection, release.c.name == name)
+
+
+def count(connection: Connection, evaluation: str, number: int) -> int:
+    """Return how many releases of a block there are, refused ones left out."""
+    return connection.execute(
+        select(func.count())
+        .select_from(release)
+        .where(
+            release.c.evaluation == evaluation,
+            release.c.number == number,
+            release.c.state != ReleaseState.REFUSED.value,
+        )
+    ).scalar_one()
 
 
 def reserved(connection: Connection) -> list[ReleaseRow]:
