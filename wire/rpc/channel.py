@@ -18,18 +18,30 @@ Options = list[tuple[str, str | int]]
 _IDENTITY_ENCODING_ONLY = 1  # the bit set of grpc_compression_algorithm: bit 0 is "none"
 
 
-def server_options(*, max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES) -> Options:
+# Longer than any deadline that a server of ours accepts, so that no honest call is cut off.
+CONNECTION_SECONDS = 30 * 60.0
+CONNECTION_GRACE_SECONDS = 15 * 60.0
+
+
+def server_options(
+    *,
+    max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+    connection_seconds: float = CONNECTION_SECONDS,
+    grace_seconds: float = CONNECTION_GRACE_SECONDS,
+) -> Options:
     """Return the options of a server: message limits in bytes, no shared port, no compression, kept-alive
     peers.
 
-    A connection is closed gently after half an hour, so that an expired or replaced certificate has to be
-    shown anew.
+    A connection takes no new calls after half an hour, so that an expired or replaced certificate has to be
+    shown anew, and a quarter of an hour later it is cut: a peer that never finishes sending a request, whose
+    deadline nobody has seen yet, holds no place for ever.
     """
     return [
         *_limits(max_message_bytes),
         ("grpc.so_reuseport", 0),
         ("grpc.max_concurrent_streams", 256),
-        ("grpc.max_connection_age_ms", 30 * 60 * 1000),
+        ("grpc.max_connection_age_ms", int(connection_seconds * 1000)),
+        ("grpc.max_connection_age_grace_ms", int(grace_seconds * 1000)),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),
     ]
 
@@ -44,6 +56,9 @@ def channel_options(
     return [
         *_limits(max_message_bytes),
         ("grpc.ssl_target_name_override", server_dns_name(server)),
+        # gRPC's own pauses grow to two minutes: a server that is back would seem away for that long.
+        ("grpc.initial_reconnect_backoff_ms", 200),
+        ("grpc.max_reconnect_backoff_ms", 5_000),
         ("grpc.enable_http_proxy", int(use_proxy)),
         # gRPC's own pauses grow to two minutes: too long to notice that a restarted server is back.
         ("grpc.initial_reconnect_backoff_ms", 250),
