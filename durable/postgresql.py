@@ -42,6 +42,7 @@ def engine(url: URL, connections: int) -> Engine:
     }
     return create_engine(
         url.set(drivername="postgresql+psycopg"),
+        hide_parameters=True,
         pool_size=connections,
         max_overflow=0,
         pool_timeout=LOCK_TIMEOUT_MS / 1000,

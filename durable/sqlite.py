@@ -113,6 +113,7 @@ def _engine(url: URL, *, connections: int, begin: str) -> Engine:
         url.set(drivername="sqlite+pysqlite"),
         module=pysqlite3.dbapi2,
         poolclass=QueuePool,
+        hide_parameters=True,
         pool_size=connections,
         max_overflow=0,
         pool_timeout=BUSY_TIMEOUT_MS / 1000,
