@@ -55,7 +55,10 @@ def position_in(
         encoded = data[_BINDING_BYTES:]
         if data[:_BINDING_BYTES] != _binding(request, caller, encoded):
             raise PageTokenInvalidError("the page token was made for other arguments; begin the list anew")
-        return parse(encoded.decode())
+        position = encoded.decode("ascii")
+        if not position.isprintable():
+            raise PageTokenInvalidError("the page token is malformed; begin the list anew")
+        return parse(position)
     except (StrictParseError, ValueError):
         raise PageTokenInvalidError("the page token is malformed; begin the list anew") from None
 
