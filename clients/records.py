@@ -28,7 +28,8 @@ from clients.evidence import (
     read_payload,
 )
 from clients.home import PinnedExchange
-from wire.signing import Purpose, key_id
+from clients.keyproof import possession_payload
+from wire.signing import Purpose, SignatureError, key_id
 
 Kind: TypeAlias = record_pb2.RecordKind.ValueType
 
@@ -105,7 +106,8 @@ def check_record(
     record: trade_record_pb2.TradeRecord, exchange: PinnedExchange, keys: Mapping[bytes, HeldKey]
 ) -> CheckedRecord:
     """Return a record once (1) the exchange is proven to have promised it, (2) every statement is signed by a
-    registered key of a party that the record names, (3) the statements name each other and the record.
+    registered key of a party that the record names, (3) the statements name each other and the record, and
+    agreements and proofs of possession the keys that signed them.
 
     Raises EvidenceError that says which record and what failed.
     """
@@ -178,7 +180,11 @@ def _check_possession(entry: record_pb2.TradeRecordEntry, keys: Mapping[bytes, H
     held = keys.get(signed.signatures[0].key_id)
     if held is None or held.party not in entry.parties:
         raise EvidenceError("proof of possession: by a key that the registry holds for none of its parties.")
-    check_signature("proof of possession", signed, 0, held.public_key, Purpose.KEY_POSSESSION)
+    payload = check_signature("proof of possession", signed, 0, held.public_key, Purpose.KEY_POSSESSION)
+    _require(
+        payload == possession_payload(held.party, held.purpose),
+        "the proof of possession is for another party or purpose than the registry holds the key for",
+    )
     return 1
 
 
@@ -212,6 +218,10 @@ def _check_links(entry: record_pb2.TradeRecordEntry) -> None:
             release.request_sha256 == hashlib.sha256(payloads[1]).digest() and release.block == request.block,
             "the node's statement names another request",
         )
+        _require(
+            (release.rows_opened, release.query_kind) == (request.rows, request.query_kind),
+            "the node states another number of rows, or kind of query, than the bank asked for",
+        )
         charged = (release.rows_gathered, release.rows_opened, release.rows_charged, release.bits_charged)
         usage = entry.usage
         _require(
@@ -225,6 +235,19 @@ def _check_links(entry: record_pb2.TradeRecordEntry) -> None:
             == (entry.license, entry.dataset, entry.scenario),
             "the agreement is another license's",
         )
+        _require(
+            [signature.key_id for signature in entry.statements[0].signatures]
+            == _pinned_key_ids(agreement)[: len(entry.statements[0].signatures)],
+            "the agreement is signed by other keys than it pins",
+        )
+
+
+def _pinned_key_ids(agreement: agreement_pb2.Agreement) -> list[bytes]:
+    """Return the ids of the keys that must sign, in the order in which they do."""
+    try:
+        return [key_id(key) for key in (agreement.steward_key, agreement.bank_key, agreement.exchange_key)]
+    except SignatureError as error:
+        raise EvidenceError(f"the agreement pins what is no key: {error}.") from None
 
 
 def _require(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as a sentence
