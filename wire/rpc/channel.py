@@ -56,9 +56,6 @@ def channel_options(
     return [
         *_limits(max_message_bytes),
         ("grpc.ssl_target_name_override", server_dns_name(server)),
-        # gRPC's own pauses grow to two minutes: a server that is back would seem away for that long.
-        ("grpc.initial_reconnect_backoff_ms", 200),
-        ("grpc.max_reconnect_backoff_ms", 5_000),
         ("grpc.enable_http_proxy", int(use_proxy)),
         # gRPC's own pauses grow to two minutes: too long to notice that a restarted server is back.
         ("grpc.initial_reconnect_backoff_ms", 250),
