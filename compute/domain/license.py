@@ -18,6 +18,8 @@ from sealed.profiles import SCORE_V1, Profile, profile_named
 from wire.signing import Purpose
 
 AGREEMENT_VERSION: Final = 1
+# Each bin is a sealed column of 128 KiB, kept for every model, hashed and evaluated as a whole.
+MAX_BINS_LICENSED: Final = 2048
 
 
 class QueryKind(StrEnum):
@@ -173,6 +175,15 @@ def require_enforceable_terms(terms: Terms) -> Profile:
     return profile
 
 
+def require_bounded_model(agreement: Agreement) -> None:
+    """Raise LicenseRefusedError when a model would have more sealed columns than a node has memory for."""
+    bins = sum(column.bins for column in agreement.columns)
+    if bins > MAX_BINS_LICENSED:
+        raise LicenseRefusedError(
+            f"agreement.columns: {bins} bins together, at most {MAX_BINS_LICENSED} are honored; license fewer"
+        )
+
+
 def require_licensed_columns(agreement: Agreement, published: Sequence[PublishedColumn]) -> None:
     """Raise LicenseRefusedError unless the licensed columns are the terms', each once, and the revision's."""
     names = tuple(column.name for column in agreement.columns)
@@ -225,6 +236,7 @@ def require_honored(signed: Signed, agreement: Agreement, pins: Pins, now: datet
     require_three_signatures(signed, agreement)
     require_alone(agreement, pins)
     require_enforceable_terms(agreement.terms)
+    require_bounded_model(agreement)
     require_in_force_for_sealing(agreement.terms, now)
 
 

@@ -6,7 +6,8 @@ Bounds, and why:
 - `drop`: 7 to 12. At 7 a score errs with a chance below 2^-70, the weakest that docs/spec/release.md
   promises; above 12 fewer than 8 bits are left, and scores beyond ±63 no longer fit.
 - caps: at least 1, or the license allows nothing, and small enough to be counted exactly by every party.
-- `columns`: those of the revision, each once: at most 256.
+- `columns`: those of the revision, each once: at most 256, with at most 2,048 bins together. Each bin is a
+  sealed column of 128 KiB, which a node keeps for every model, and hashes and evaluates as a whole.
 - validity: whole microseconds, ends in the future and after it begins.
 """
 
@@ -29,6 +30,7 @@ PROFILE: Final = "score-v1"
 SCORE_BITS: Final = 20
 MIN_DROP, MAX_DROP = 7, 12
 MAX_COLUMNS: Final = 256
+MAX_BINS_LICENSED: Final = 2048
 MAX_ROWS: Final = 10**12
 MAX_BITS: Final = SCORE_BITS * MAX_ROWS
 MAX_MODELS: Final = 10**6
@@ -86,6 +88,9 @@ def _violations(terms: Terms, published: Mapping[str, int], now: datetime) -> It
     for place, column in enumerate(terms.columns):
         if column not in published:
             yield f"columns[{place}]", "the revision has no such column; see its description"
+    bins = sum(published.get(column, 0) for column in set(terms.columns))
+    if bins > MAX_BINS_LICENSED:
+        yield "columns", f"have {bins} bins together, at most {MAX_BINS_LICENSED} are licensed; name fewer"
     if not terms.query_kinds:
         yield "query_kinds", "must be QUERY_KIND_NAMED"
     if not terms.profile:
