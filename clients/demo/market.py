@@ -57,6 +57,11 @@ class Server:
         self.launch()
         self.wait_until_answering()
 
+    @property
+    def runs(self) -> bool:
+        """Whether the process was started and has not ended."""
+        return self.process is not None and self.process.poll() is None
+
     def launch(self) -> None:
         """Start the process; it does not answer yet."""
         with self.log.open("ab") as log:
@@ -74,7 +79,7 @@ class Server:
         host, port = self.address.rsplit(":", 1)
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
-            if self.process is None or self.process.poll() is not None:
+            if not self.runs:
                 status = "" if self.process is None else f", with status {self.process.returncode}"
                 raise MarketError(f"{self.name} ended at once{status}.", f"Its log says why: {self.log}")
             try:
@@ -178,7 +183,7 @@ class Market:
 
     def start(self) -> None:
         """Start every server that does not run, side by side, and return once all answer."""
-        launched = [server for server in self.servers.values() if server.process is None]
+        launched = [server for server in self.servers.values() if not server.runs]
         for server in launched:
             server.launch()
         for server in launched:
