@@ -1,9 +1,8 @@
-"""PostgreSQL through psycopg 3: serializable writes, read-only snapshots, every wait bounded.
+"""PostgreSQL through psycopg 3: writers that wait for a lock, read-only snapshots, every wait bounded.
 
-A serializable transaction that met another one is rolled back by the server and may simply run again; so
-may one that met a unique key, because what it met may be a change that its snapshot could not see.
+A writer's statements each see what was committed before them: what it waited for, it then sees.
 
-Source: PostgreSQL manual, "Transaction Isolation" 13.2.3 and 13.5, and appendix A (error codes).
+Source: PostgreSQL manual, 13.2 "Transaction Isolation", 13.3.5 "Advisory Locks", appendix A (error codes).
 """
 
 from typing import Final
@@ -18,10 +17,9 @@ LOCK_TIMEOUT_MS: Final = 10_000
 STATEMENT_TIMEOUT_MS: Final = 30_000
 IDLE_TIMEOUT_MS: Final = 30_000
 
-_SERIALIZATION_FAILURES = frozenset({"40001", "40P01"})
-_UNIQUE_VIOLATION = "23505"
 _UNAVAILABLE_CLASSES = {
     "08": "the database's connection broke",
+    "40": "the database undid the transaction because of another one",
     "53": "the database has no disk, memory or connection left",
     "57": "the database is stopping or stopped the transaction",
     "58": "the database's system fails",
@@ -47,7 +45,7 @@ def engine(url: URL, connections: int) -> Engine:
         max_overflow=0,
         pool_timeout=LOCK_TIMEOUT_MS / 1000,
         pool_pre_ping=True,
-        isolation_level="SERIALIZABLE",
+        isolation_level="READ COMMITTED",
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
@@ -58,14 +56,6 @@ def engine(url: URL, connections: int) -> Engine:
 def reading(writing: Engine) -> Engine:
     """Return an engine over the same connections whose transactions cannot write and see one moment."""
     return writing.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-
-
-def following(writing: Engine) -> Engine:
-    """Return an engine over the same connections whose statements see what others committed before them.
-
-    Work that waits for a lock must then see what the holder before it has done.
-    """
-    return writing.execution_options(isolation_level="READ COMMITTED")
 
 
 def wait_for(connection: Connection, lock: int) -> None:
@@ -81,16 +71,6 @@ def check_settings(connection: Connection) -> None:
     for setting, wanted in (("server_encoding", "UTF8"), ("fsync", "on"), ("full_page_writes", "on")):
         if connection.execute(text(f"SHOW {setting}")).scalar_one() != wanted:
             raise DatabaseConfigurationError(f"database: PostgreSQL's {setting} must be {wanted}")
-
-
-def may_run_again(error: BaseException) -> bool:
-    """Return whether the server undid the transaction because of another one."""
-    return _state(error) in _SERIALIZATION_FAILURES
-
-
-def is_unique_violation(error: BaseException) -> bool:
-    """Return whether a unique key was met."""
-    return _state(error) == _UNIQUE_VIOLATION
 
 
 def unavailable_reason(error: BaseException) -> str | None:

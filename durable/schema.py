@@ -37,7 +37,7 @@ def migrate(database: Database, package: str) -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
-        database.write_alone(MIGRATION_LOCK, upgrade)
+        database.write_apart(MIGRATION_LOCK, upgrade)
 
 
 def downgrade(database: Database, package: str, revision: str) -> None:
@@ -54,7 +54,7 @@ def downgrade(database: Database, package: str, revision: str) -> None:
             config.attributes["connection"] = connection
             command.downgrade(config, revision)
 
-        database.write_alone(MIGRATION_LOCK, step_back)
+        database.write_apart(MIGRATION_LOCK, step_back)
 
 
 def check_schema(database: Database, package: str) -> None:

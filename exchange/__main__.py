@@ -108,7 +108,7 @@ def _init(config: Config, options: argparse.Namespace) -> None:
                 now=datetime.now(UTC),
             )
         )
-        database.write_alone(SEQUENCER_LOCK, sequence)
+        database.write_apart(SEQUENCER_LOCK, sequence)
     finally:
         database.close()
     founded = {

@@ -35,7 +35,7 @@ class Sequencer:
 
     async def catch_up(self) -> None:
         """Give an index to every record that has none. Raises DurableError."""
-        while await self._database.write_alone(SEQUENCER_LOCK, sequence) == SEQUENCED_AT_ONCE:
+        while await self._database.write_apart(SEQUENCER_LOCK, sequence) == SEQUENCED_AT_ONCE:
             pass
 
     async def run(self) -> None:

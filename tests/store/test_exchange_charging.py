@@ -44,7 +44,7 @@ def deployed(market):
 
 
 def released(market):
-    market.database.write_alone(SEQUENCER_LOCK, sequence)
+    market.database.write_apart(SEQUENCER_LOCK, sequence)
     wanted = RecordFilter(kinds=(RecordKind.RESULT_RELEASED,))
     return market.database.read(lambda tx: list_trade_records(tx, wanted, after=None, size=1000)).items
 

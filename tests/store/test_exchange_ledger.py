@@ -63,7 +63,7 @@ def traded(bench):
 
 
 def number(bench):
-    return bench.database.write_alone(SEQUENCER_LOCK, sequence)
+    return bench.database.write_apart(SEQUENCER_LOCK, sequence)
 
 
 def listed(bench, *, after=None, size=1000, **wanted):
