@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clients.errors import InputError
-from clients.files import write_atomically
+from clients.files import SECRET_MODE, write_atomically
 
 SUFFIXES = (".csv", ".parquet")
 ID_COLUMN = "id"
@@ -61,7 +61,7 @@ def check_results_path(path: Path) -> Path:
 
 
 def write_results(results: Results, path: Path) -> None:
-    """Write results as CSV or Parquet by the name's ending, whole or not at all."""
+    """Write results as CSV or Parquet by the name's ending, whole or not at all, for its owner alone."""
     columns = results.columns()
     if check_results_path(path).suffix.lower() == ".csv":
         text = io.StringIO(newline="")
@@ -72,7 +72,7 @@ def write_results(results: Results, path: Path) -> None:
     else:
         data = _parquet(columns)
     try:
-        write_atomically(path, data)
+        write_atomically(path, data, mode=SECRET_MODE)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}.") from None
 
