@@ -23,11 +23,13 @@ class FailingDatabase(AsyncDatabase):
         super().__init__(database)
         self.failures = failures
         self.runs = 0
+        self.back = asyncio.Event()
 
     async def write_apart(self, lock, change):
         self.runs += 1
         if self.runs <= self.failures:
             raise DatabaseUnavailableError("the database is out of reach")
+        self.back.set()
         return await super().write_apart(lock, change)
 
 
@@ -68,8 +70,7 @@ async def test_a_run_that_fails_keeps_nobody_waiting_and_is_made_up_for(bench, m
     monkeypatch.setattr(sequencing, "RETRY_SECONDS", 0.001)
     async with running(bench.database, failures) as (sequencer, threads):
         await sequencer.settle()
-        while threads.runs <= failures:
-            await asyncio.sleep(0.001)
+        await threads.back.wait()
         await sequencer.settle()
     assert count(bench, record_pending) == 0
     assert count(bench, log_entry) == 7
