@@ -7,11 +7,15 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
+from compute.domain.errors import BusyError
 from wire.event_log import facts_of, log_event
 
 _T = TypeVar("_T")
+
+# A caller who hangs up leaves its work behind: whoever calls and hangs up must not pile it up without end.
+MAX_CALLS: Final = 512
 
 
 class Tasks:
@@ -19,11 +23,22 @@ class Tasks:
 
     def __init__(self, log: logging.Logger) -> None:
         self._running: set[asyncio.Task[Any]] = set()
+        self._calls = 0
         self._log = log
 
     async def to_the_end(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Return what `work` returns; when the caller is cancelled, `work` still runs to its end."""
+        """Return what `work` returns; when the caller is cancelled, `work` still runs to its end.
+
+        Raises BusyError, with nothing begun, while 512 calls have not come to their ends.
+        """
+        if self._calls >= MAX_CALLS:
+            work.close()
+            raise BusyError(
+                f"the node still works for {MAX_CALLS} calls; repeat the same request in a moment"
+            )
+        self._calls += 1
         task = self._start(work)
+        task.add_done_callback(self._call_ended)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -49,6 +64,9 @@ class Tasks:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return task
+
+    def _call_ended(self, _task: asyncio.Task[Any]) -> None:
+        self._calls -= 1
 
     def _log_failure(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -31,6 +31,10 @@ class PageTokenError(NodeError):
     """A page token is malformed, or was made for another list."""
 
 
+class BusyError(NodeError):
+    """More calls wait for their ends than the node has room for; nothing was begun."""
+
+
 class SignatureRefusedError(NodeError):
     """A signature is not what it should be, or not over these bytes."""
 

@@ -5,6 +5,7 @@ from typing import Final
 from grpc import StatusCode
 
 from compute.domain.errors import (
+    BusyError,
     ClauseRefusedError,
     ConsentDatasetNotFoundError,
     EvaluationNotFoundError,
@@ -47,6 +48,7 @@ TABLE: Final[dict[type[Exception], tuple[StatusCode, str]]] = {
     EvaluationStateError: (StatusCode.FAILED_PRECONDITION, "EVALUATION_STATE"),
     ReleaseRefusedError: (StatusCode.FAILED_PRECONDITION, "RELEASE_REFUSED"),
     UnrecordedError: (StatusCode.UNAVAILABLE, "RELEASE_UNRECORDED"),
+    BusyError: (StatusCode.UNAVAILABLE, "TRY_AGAIN"),
     DatabaseUnavailableError: (StatusCode.UNAVAILABLE, "TRY_AGAIN"),
 }
 
