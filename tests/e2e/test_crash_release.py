@@ -2,7 +2,8 @@
 
 import secrets
 
-from crash_release import Step, begin_soak
+from crash_moments import Step
+from crash_soak import begin_soak
 
 ROUNDS = 20
 

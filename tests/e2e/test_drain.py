@@ -9,7 +9,7 @@ import grpc
 import pysqlite3.dbapi2 as sqlite
 import pytest
 from bourse.exchange.v1 import party_service_pb2, party_service_pb2_grpc
-from crash_release import Call, begin_soak
+from crash_soak import Call, begin_soak
 from market_world import ADMIN, ANALYST, KNOWN, REGISTRY
 
 from clients.admin import AdminClient
