@@ -15,10 +15,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pysqlite3.dbapi2
 
 _LEAST_BYTES = 6
 """A shorter string turns up by chance."""
+_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,35 @@ def secret_numbers(what: str, numbers: Sequence[int]) -> Planted:
 
 def find_in(places: Mapping[str, bytes], planted: Iterable[Planted]) -> list[str]:
     """Return what was found where and how it was spelled; nothing else of it."""
-    return [
-        f"{one.what} in {place} as {name}"
-        for one in planted
-        for name, spelling in one.spellings.items()
-        for place, data in places.items()
-        if spelling in data
-    ]
+    planted = list(planted)
+    heads = np.unique([_head(spelling) for one in planted for spelling in one.spellings.values()])
+    found = []
+    for place, data in places.items():
+        begun = _present(heads, data)
+        found += [
+            f"{one.what} in {place} as {name}"
+            for one in planted
+            for name, spelling in one.spellings.items()
+            if _head(spelling) in begun and spelling in data
+        ]
+    return found
+
+
+def _head(data: bytes) -> int:
+    return int.from_bytes(data[:_LEAST_BYTES], "little")
+
+
+def _present(heads: np.ndarray, data: bytes) -> set[int]:
+    """Which of the first bytes of spellings occur: one pass, so that few spellings are looked for in full."""
+    present: set[int] = set()
+    for start in range(0, len(data), _AT_ONCE):
+        octets = np.frombuffer(data[start : start + _AT_ONCE + _LEAST_BYTES - 1], dtype=np.uint8)
+        windows = np.zeros(max(len(octets) - _LEAST_BYTES + 1, 0), dtype=np.int64)
+        for place in range(_LEAST_BYTES):
+            windows |= octets[place : place + len(windows)].astype(np.int64) << 8 * place
+        nearest = np.minimum(np.searchsorted(heads, windows), len(heads) - 1)
+        present.update(windows[heads[nearest] == windows].tolist())
+    return present
 
 
 def file_bytes(*paths: Path) -> bytes:

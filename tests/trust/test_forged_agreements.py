@@ -18,7 +18,6 @@ from wire.signing import Purpose
 
 MALLORY = Identity(DOMAIN, "provider", NODE.party, "mallory")
 OTHER_DATASET = "datasets/payments"
-LICENSE = "compute.domain.license"
 
 
 def edited(license_: signature_pb2.SignedPayload, **terms: int) -> signature_pb2.SignedPayload:
@@ -38,7 +37,7 @@ async def test_terms_edited_after_signing_are_refused(market):
     forged.signatures[1].CopyFrom(signed_by(Purpose.AGREEMENT, forged.payload, market.bank_key).signatures[0])
     assert (await refused(market.open_sealing(forged))).reason == "LICENSE_REFUSED"
 
-    with without(f"{LICENSE}.require_three_signatures"):
+    with without("compute.domain.license.require_three_signatures"):
         # The exchange knows which bytes were agreed, and counts rows itself: two lines more.
         assert (await refused(market.deployed(forged))).reason == "STATEMENT_REFUSED"
         with without("exchange.domain.charges.require_same_agreement"):
@@ -58,7 +57,7 @@ async def test_openings_per_person_edited_after_signing_are_refused(market):
     forged = edited(license_, max_openings_per_entity=99)
     assert (await refused(market.open_sealing(forged))).reason == "LICENSE_REFUSED"
     with (
-        without(f"{LICENSE}.require_three_signatures"),
+        without("compute.domain.license.require_three_signatures"),
         without("exchange.domain.charges.require_same_agreement"),
     ):
         deployed = await market.deployed(forged)
@@ -85,7 +84,7 @@ async def test_a_steward_whom_the_provider_never_appointed_licenses_nothing(mark
 
     refusal = await refused(market.open_sealing(license_))
     assert (refusal.reason, "steward_key" in refusal.message) == ("LICENSE_REFUSED", True)
-    with without(f"{LICENSE}.require_honored_steward"):
+    with without("compute.domain.license.require_honored_steward"):
         deployed = await market.deployed(license_)
     block = await market.evaluated(deployed, PERSONS[:10])
     opened = await market.read(deployed, block, range(10))
@@ -95,10 +94,10 @@ async def test_a_steward_whom_the_provider_never_appointed_licenses_nothing(mark
 
 
 CHECKS_OF_ANOTHER_PROVIDERS_LICENSE = (
-    f"{LICENSE}.require_own_node",
-    f"{LICENSE}.require_honored_steward",
-    f"{LICENSE}.require_alone",
-    f"{LICENSE}.require_revision",
+    "compute.domain.license.require_own_node",
+    "compute.domain.license.require_honored_steward",
+    "compute.domain.license.require_alone",
+    "compute.domain.license.require_revision",
 )
 
 
@@ -141,6 +140,6 @@ async def test_without_all_four_the_node_serves_a_license_that_its_provider_neve
     with ExitStack() as out:
         for check in CHECKS_OF_ANOTHER_PROVIDERS_LICENSE:
             out.enter_context(without(check))
-        out.enter_context(without(f"{LICENSE}.require_licensed_columns"))
+        out.enter_context(without("compute.domain.license.require_licensed_columns"))
         sealing = await market.open_sealing(license_of_another)
     assert agreed(sealing.agreement).provider == OTHER_STEWARD.party_name

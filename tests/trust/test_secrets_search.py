@@ -68,6 +68,12 @@ def test_every_spelling_of_a_secret_is_looked_for(what):
         assert f"{what} in place as {name}" in find_in({"place": CLEAN + spelling}, [planted])
 
 
+@pytest.mark.parametrize("before", range(2**20 - len(KEY) - 1, 2**20 + 2))
+def test_a_secret_is_found_wherever_it_stands_in_a_large_place(before):
+    assert find_in({"place": bytes(before) + KEY}, PLANTED)
+    assert find_in({"place": bytes(before) + KEY + CLEAN}, PLANTED)
+
+
 def test_nothing_is_found_where_nothing_is():
     noise = random.Random("noise").randbytes(2**20)
     assert find_in({"clean": CLEAN, "noise": noise, "hex": noise.hex().encode()}, PLANTED) == []
