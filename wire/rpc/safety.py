@@ -1,8 +1,9 @@
 """What every call passes before a handler sees it, and everything that leaves when one fails.
 
 In order: (1) the certificate names the caller, (2) `authorize` decides on caller and method, (3) the call
-must have a deadline, (4) the request is parsed, (5) the handler runs. So a caller who may not ask learns
-nothing about what would have been valid (AIP-211), and nobody can hold the server for ever.
+must have a deadline, (4) the request is received and parsed, (5) the handler runs. So a caller who may not
+ask learns nothing about what would have been valid (AIP-211) and has no memory taken up by what it sends, and
+nobody can hold the server for ever, not even by never finishing a request.
 
 A handler refuses by raising: `RefusalError`, or an error of the domain that `translate` knows. Whatever
 else it raises becomes INTERNAL with an incident id; no text of an exception reaches the caller or the log.
@@ -111,13 +112,16 @@ class SafetyInterceptor(grpc.aio.ServerInterceptor):
         return self._guarded(method, handler)
 
     def _guarded(self, method: str, handler: _Handler) -> _Handler:
-        """Wrap `handler` so that it takes and gives bytes; gRPC's own parsing would come before
-        authorization.
+        """Wrap `handler` so that it takes and gives bytes, and asks for a request itself.
+
+        gRPC would parse before authorization. It would also wait for the one request of a unary call before
+        anything of ours runs; on the wire that call is a stream of one, and it is received as such.
         """
         decode, encode = handler.request_deserializer, handler.response_serializer
 
-        async def unary(request: bytes, raw: _RawContext) -> bytes:
+        async def unary(_requests: AsyncIterator[bytes], raw: _RawContext) -> bytes:
             async with self._call(method, raw) as context:
+                request = await _received(raw)
                 reply = await _coroutine(handler.unary_unary)(_decoded(decode, request), context)
                 return _encoded(encode, reply)
             raise AssertionError("unreachable: a failed call has been aborted")
@@ -128,8 +132,9 @@ class SafetyInterceptor(grpc.aio.ServerInterceptor):
                 return _encoded(encode, reply)
             raise AssertionError("unreachable: a failed call has been aborted")
 
-        async def unary_stream(request: bytes, raw: _RawContext) -> None:
+        async def unary_stream(_requests: AsyncIterator[bytes], raw: _RawContext) -> None:
             async with self._call(method, raw) as context:
+                request = await _received(raw)
                 behavior = _generator(handler.unary_stream)
                 async with aclosing(behavior(_decoded(decode, request), context)) as replies:
                     async for reply in replies:
@@ -147,8 +152,8 @@ class SafetyInterceptor(grpc.aio.ServerInterceptor):
         if handler.request_streaming:
             return grpc.stream_unary_rpc_method_handler(stream_unary)
         if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(unary_stream)
-        return grpc.unary_unary_rpc_method_handler(unary)
+            return grpc.stream_stream_rpc_method_handler(unary_stream)
+        return grpc.stream_unary_rpc_method_handler(unary)
 
     @asynccontextmanager
     async def _call(self, method: str, raw: _RawContext) -> AsyncIterator[CallContext]:
@@ -267,6 +272,13 @@ def _generator(behavior: Callable[..., Any] | None) -> Callable[..., Any]:
     if behavior is None or not inspect.isasyncgenfunction(behavior):
         raise RefusalError(_NOT_OFFERED)
     return behavior
+
+
+async def _received(raw: _RawContext) -> bytes:
+    request = await raw.read()
+    if not isinstance(request, bytes):
+        raise RefusalError(_UNREADABLE)
+    return request
 
 
 def _decoded(decode: Callable[[bytes], Any] | None, request: bytes) -> Any:
