@@ -1,9 +1,10 @@
 """Datasets: listings under review. No compliance, no listing.
 
-A listing may be changed while it is a draft or rejected; what was reviewed is what is listed.
+A listing may be changed while it is a draft or rejected; what was reviewed is what is listed, and what may
+be licensed: columns that a review has seen, of the revision that it saw or a newer one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -118,7 +119,10 @@ class Revision:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset with its newest revision; `version` grows by one with every change."""
+    """A dataset with its newest revision; `version` grows by one with every change.
+
+    `reviewed` is the number of the revision that compliance approved, 0 before.
+    """
 
     dataset: str
     provider: str
@@ -129,6 +133,7 @@ class Dataset:
     version: int
     create_time: datetime
     update_time: datetime
+    reviewed: int = 0
     receipt: Receipt | None = None
 
     def visible_to(self, caller: Caller) -> bool:
@@ -151,7 +156,8 @@ class Dataset:
         state = DATASET_STATES.after(verb, self.state)
         if verb == "submit" and (missing := list(_missing(self.listing))):
             raise DatasetIncompleteError("the listing lacks: " + ", ".join(missing))
-        return self._changed(now, state=state, state_reason=reason)
+        reviewed = self.latest.number if verb == "approve" else self.reviewed
+        return self._changed(now, state=state, state_reason=reason, reviewed=reviewed)
 
     def revised(self, revision: Revision, now: datetime) -> "Dataset":
         """Return it with a newer revision; raises DatasetStateError or FieldInvalidError."""
@@ -165,6 +171,25 @@ class Dataset:
 
     def _changed(self, now: datetime, **values: Any) -> "Dataset":
         return replace(self, version=self.version + 1, update_time=now, **values)
+
+
+def check_reviewed(field: str, columns: Sequence[str], licensed: Revision, reviewed: Revision | None) -> None:
+    """Raise unless a review has seen what is to be licensed.
+
+    `columns` are to be licensed of the revision `licensed`; `field` is where they stand. Raises
+    DatasetStateError for a revision older than the one reviewed, FieldInvalidError for columns added since.
+    """
+    if reviewed is None or licensed.number < reviewed.number:
+        raise DatasetStateError(
+            f"revision {licensed.number} passed no review; license "
+            f"{'none' if reviewed is None else f'revision {reviewed.number} or a newer one'}"
+        )
+    added = dict(licensed.columns).keys() - dict(reviewed.columns).keys()
+    refuse_invalid(
+        (f"{field}[{place}]", "came after the review; leave it out, or have it listed as another dataset")
+        for place, column in enumerate(columns)
+        if column in added
+    )
 
 
 def check_listing(field: str, listing: Listing) -> None:

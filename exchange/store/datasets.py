@@ -184,6 +184,7 @@ def _dataset(row: Any) -> Dataset:
         version=row.version,
         create_time=from_micros(row.create_time),
         update_time=from_micros(row.update_time),
+        reviewed=row.reviewed,
         receipt=receipt_of(row),
     )
 
@@ -220,6 +221,7 @@ def _values(dataset: Dataset) -> dict[str, object]:
         "state": dataset.state.value,
         "state_reason": dataset.state_reason,
         "latest": dataset.latest.number,
+        "reviewed": dataset.reviewed,
         "version": dataset.version,
         "create_time": to_micros(dataset.create_time),
         "update_time": to_micros(dataset.update_time),

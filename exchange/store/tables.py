@@ -136,6 +136,7 @@ dataset = Table(
     Column("state", Text, nullable=False),
     Column("state_reason", Text, nullable=False),
     Column("latest", Integer, nullable=False),
+    Column("reviewed", Integer, nullable=False),
     Column("version", Integer, nullable=False),
     Column("create_time", Time, nullable=False),
     Column("update_time", Time, nullable=False),

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from exchange.domain.callers import Caller
-from exchange.domain.datasets import Dataset, DatasetState, Revision
+from exchange.domain.datasets import Dataset, DatasetState, Revision, check_reviewed
 from exchange.domain.errors import (
     DatasetNotFoundError,
     DatasetStateError,
@@ -109,7 +109,7 @@ def request_license(
         update_time=act.now,
     )
     _check_sides(tx, license_)
-    _check_offerable(act, "license.terms", license_, licensed)
+    _check_offerable(tx, act, "license.terms", license_, dataset, licensed)
     number, kept = _record(tx, act, license_, RecordKind.LICENSE_REQUESTED)
     insert_license(tx, kept, number)
     return kept
@@ -195,7 +195,7 @@ def _propose(
     dataset, revision = licensed_dataset(tx, license_)
     _check_listed(dataset)
     _check_sides(tx, license_)
-    _check_offerable(act, "terms", proposed, revision)
+    _check_offerable(tx, act, "terms", proposed, dataset, revision)
     kind = RecordKind.LICENSE_OFFERED if verb == "offer" else RecordKind.LICENSE_REQUESTED
     return _keep(tx, act, proposed, kind)
 
@@ -245,7 +245,11 @@ def _check_sides(tx: Transaction, license_: License) -> tuple[Party, Party]:
     return provider, bank
 
 
-def _check_offerable(act: Act, field: str, license_: License, revision: Revision) -> None:
+def _check_offerable(
+    tx: Transaction, act: Act, field: str, license_: License, dataset: Dataset, revision: Revision
+) -> None:
+    reviewed = get_revision(tx, dataset.dataset, dataset.reviewed)
+    check_reviewed(f"{field}.columns", license_.terms.columns, revision, reviewed)
     check_terms(field, license_.terms, dict(revision.columns), act.now)
     _agreement(act, license_, _UNKNOWN_KEYS, revision)
 

@@ -124,6 +124,7 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("state_reason", sa.Text(), nullable=False),
         sa.Column("latest", sa.Integer(), nullable=False),
+        sa.Column("reviewed", sa.Integer(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("create_time", TIME, nullable=False),
         sa.Column("update_time", TIME, nullable=False),

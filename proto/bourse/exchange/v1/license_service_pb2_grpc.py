@@ -90,8 +90,9 @@ class LicenseServiceServicer:
     def CreateLicense(self, request, context):
         """CreateLicense asks for a license on the terms given.
 
-        FAILED_PRECONDITION (SCENARIO_NOT_PERMITTED) when the dataset is not listed for the scenario, (DATASET_STATE) when it is not listed,
-        (TERM_NOT_ENFORCED) for a term that nothing enforces.
+        FAILED_PRECONDITION (SCENARIO_NOT_PERMITTED) when the dataset is not listed for the scenario, (DATASET_STATE) when it is not listed
+        or the revision is older than the one that passed review, (TERM_NOT_ENFORCED) for a term that nothing enforces; INVALID_ARGUMENT
+        (FIELD_INVALID) for a column that came after the review.
 
         The caller is an analyst.
         """

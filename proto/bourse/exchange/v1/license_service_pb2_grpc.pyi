@@ -37,8 +37,9 @@ class LicenseServiceStub:
     CreateLicense: _grpc.UnaryUnaryMultiCallable[_license_service_pb2.CreateLicenseRequest, _license_pb2.License]
     """CreateLicense asks for a license on the terms given.
 
-    FAILED_PRECONDITION (SCENARIO_NOT_PERMITTED) when the dataset is not listed for the scenario, (DATASET_STATE) when it is not listed,
-    (TERM_NOT_ENFORCED) for a term that nothing enforces.
+    FAILED_PRECONDITION (SCENARIO_NOT_PERMITTED) when the dataset is not listed for the scenario, (DATASET_STATE) when it is not listed
+    or the revision is older than the one that passed review, (TERM_NOT_ENFORCED) for a term that nothing enforces; INVALID_ARGUMENT
+    (FIELD_INVALID) for a column that came after the review.
 
     The caller is an analyst.
     """
@@ -105,8 +106,9 @@ class LicenseServiceAsyncStub(LicenseServiceStub):
     CreateLicense: _aio.UnaryUnaryMultiCallable[_license_service_pb2.CreateLicenseRequest, _license_pb2.License]  # type: ignore[assignment]
     """CreateLicense asks for a license on the terms given.
 
-    FAILED_PRECONDITION (SCENARIO_NOT_PERMITTED) when the dataset is not listed for the scenario, (DATASET_STATE) when it is not listed,
-    (TERM_NOT_ENFORCED) for a term that nothing enforces.
+    FAILED_PRECONDITION (SCENARIO_NOT_PERMITTED) when the dataset is not listed for the scenario, (DATASET_STATE) when it is not listed
+    or the revision is older than the one that passed review, (TERM_NOT_ENFORCED) for a term that nothing enforces; INVALID_ARGUMENT
+    (FIELD_INVALID) for a column that came after the review.
 
     The caller is an analyst.
     """
@@ -176,8 +178,9 @@ class LicenseServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_license_pb2.License, _abc.Awaitable[_license_pb2.License]]:
         """CreateLicense asks for a license on the terms given.
 
-        FAILED_PRECONDITION (SCENARIO_NOT_PERMITTED) when the dataset is not listed for the scenario, (DATASET_STATE) when it is not listed,
-        (TERM_NOT_ENFORCED) for a term that nothing enforces.
+        FAILED_PRECONDITION (SCENARIO_NOT_PERMITTED) when the dataset is not listed for the scenario, (DATASET_STATE) when it is not listed
+        or the revision is older than the one that passed review, (TERM_NOT_ENFORCED) for a term that nothing enforces; INVALID_ARGUMENT
+        (FIELD_INVALID) for a column that came after the review.
 
         The caller is an analyst.
         """
