@@ -20,7 +20,7 @@ from wire.rpc import Refusal, refusal_from_rpc_error
 DEFAULT_TIMEOUT_SECONDS: Final = 30.0
 
 # The exchange looks for an earlier answer to a request id after it has let the caller in and before it looks
-# at anything that can change, so these say that the request was never recorded and never will be.
+# at anything that can change, so these say that no attempt before this one was recorded.
 _FINAL = frozenset(
     {
         grpc.StatusCode.FAILED_PRECONDITION,

@@ -101,7 +101,7 @@ class UnrecordedError(NodeError):
 class ExchangeRefusedError(NodeError):
     """The exchange refused to record; `status` names its gRPC status, `reason` its ErrorReason.
 
-    `final` says that it looked at this very request and will never record it; a refusal of the caller alone
+    `final` says that it looked at this very request and has not recorded it; a refusal of the caller alone
     leaves open what became of an earlier attempt.
     """
 

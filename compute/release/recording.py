@@ -1,8 +1,11 @@
 """Having an act recorded: the exchange's word for it, checked, or the certainty that it will never be.
 
 recorded            a receipt that proves exactly our statement
-ExchangeRefused     certain: not recorded, and never under this request id; what was reserved is given back
+ExchangeRefused     not recorded by any attempt that has reached the exchange; what was reserved is given back
 Unrecorded          anything else: what was reserved stays so until the same request has been asked again
+
+An earlier attempt that is still on its way may yet be recorded after a refusal. Nothing leaves for it: a
+release needs its receipt, and the same request, made anew, is the same statement and finds that record.
 """
 
 import logging
