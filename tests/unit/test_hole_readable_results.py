@@ -2,18 +2,21 @@
 
 import os
 import stat
+from dataclasses import fields
 
 import pytest
 
 from clients.results import Results, write_results
 
-RESULTS = Results(
-    "20260301-120000-00000000",
-    ("4711", "4712"),
-    (3, 4),
-    {"datasets/loans": (7, -2)},
-    {"datasets/loans": {"rows": 2, "bits": 22}},
-)
+SAID = {
+    "job": "20260301-120000-00000000",
+    "ids": ("4711", "4712"),
+    "own": (3, 4),
+    "parts": {"datasets/loans": (7, -2)},
+    "charged": {"datasets/loans": {"rows": 2, "bits": 22}},
+    "licenses": {"datasets/loans": "licenses/one"},
+}
+RESULTS = Results(**{field.name: SAID[field.name] for field in fields(Results)})
 
 
 @pytest.mark.parametrize("name", ["scores.csv", "scores.parquet"])
