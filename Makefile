@@ -28,6 +28,9 @@ bench: $(READY) ## Measure: the engine, beside its peers, and whole joint scores
 	@$(BIN)/python -m benchmarks.peers
 	@$(BIN)/python -m benchmarks.joint_score
 
+soak: $(READY) ## Kill node and exchange 200 times in the middle of a release.
+	@$(BIN)/python tests/crash_release.py --rounds 200
+
 lint: $(READY) ## Run the linters, cheapest first.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -43,4 +46,4 @@ generate: $(READY) ## Write the stubs from the .proto files.
 lock: $(READY) ## Resolve the dependencies again and write requirements.lock.
 	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-header --no-emit-index-url --no-annotate --upgrade -q -o requirements.lock
 
-.PHONY: help setup demo test bench lint generate lock
+.PHONY: help setup demo test bench soak lint generate lock

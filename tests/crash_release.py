@@ -61,12 +61,19 @@ def figures(soak: Soak, seconds: float) -> dict[str, object]:
         "release_ms": round(1000 * soak.moments.duration, 2),
         "releases_recorded": soak.records,
         "rows_charged": soak.expected.rows,
-        "refused_and_given_back": sum(outcome.refused for outcome in outcomes),
+        "refused_for_good": sum(outcome.refused for outcome in outcomes),
+        "given_back_after_the_crash": sum(outcome.given_back for outcome in outcomes),
         "later_releases": sum(outcome.draw.charged_before for outcome in outcomes),
         "another_request_first": sum(outcome.draw.after is After.OTHER_REQUEST for outcome in outcomes),
         "median_restart_seconds": {name: round(value, 2) for name, value in restarts.items()},
         "steps": {WORDS[step]: {str(victims): counts[step, victims] for victims in Victims} for step in Step},
     }
+
+
+def _refused(outcome: Outcome) -> str:
+    if outcome.given_back:
+        return "  given back, refused, then answered"
+    return "  refused, then answered" if outcome.refused else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,8 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 outcome = soak.round(number, delay=delay)
                 say(
                     f"{count:4}/{options.rounds}  {outcome.draw.victims:8}  {1000 * outcome.delay:6.2f} ms  "
-                    f"{WORDS[outcome.step]:36} again in {outcome.restart_seconds:.1f} s"
-                    + ("  refused, given back, answered" if outcome.refused else "")
+                    f"{WORDS[outcome.step]:36} again in {outcome.restart_seconds:.1f} s" + _refused(outcome)
                 )
             soak.assert_whole()
             found = figures(soak, time.perf_counter() - begun)

@@ -73,12 +73,15 @@ class Draw:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a round saw: where the kill fell, and what the restart took in seconds."""
+    """What a round saw: where the kill fell, whether the request was refused for good before it was answered,
+    whether it was reserved before that, and what restart and retry took in seconds.
+    """
 
     draw: Draw
     delay: float
     step: Step
     refused: bool
+    given_back: bool
     restart_seconds: float
     retry_seconds: float
 
@@ -338,6 +341,11 @@ class Soak:
 
         begun = time.perf_counter()
         self.world.reconnect()
+        if draw.after is After.SUSPENDED:
+            # Before a node is back: its first act is to ask again about what is in doubt.
+            if not self.exchange.runs:
+                self.exchange.start()
+            self.world.officer.suspend_dataset(self.dataset, "a complaint is looked into")
         self.world.market.start()
         restarted = time.perf_counter()
         refused = False
@@ -346,6 +354,7 @@ class Soak:
             self._account(block, other, self.until_answered(other))
         elif draw.after is After.SUSPENDED:
             refused = self._refused_while_suspended(block, request, before)
+            self.world.officer.reinstate_dataset(self.dataset, "the complaint was unfounded")
         answers += [self.until_answered(request) for _ in range(3)]
         retried = time.perf_counter()
 
@@ -355,7 +364,8 @@ class Soak:
         charged = self.expected.rows - before.rows
         assert charged == (0 if draw.charged_before else len(block.persons)), "(2) charged once"
         self.assert_charged(self.expected)
-        return Outcome(draw, delay, found.step, refused, restarted - begun, retried - restarted)
+        given_back = refused and found.node == "reserved"
+        return Outcome(draw, delay, found.step, refused, given_back, restarted - begun, retried - restarted)
 
     def _account(
         self, block: Block, request: evaluation_service_pb2.ReleaseBlockRequest, answer: Response
@@ -368,10 +378,9 @@ class Soak:
     def _refused_while_suspended(
         self, block: Block, request: evaluation_service_pb2.ReleaseBlockRequest, before: Usage
     ) -> bool:
-        """(6) Suspend the dataset and send the request: what is not recorded is refused for good and given
-        back; what is recorded is answered all the same.
+        """(6) Send the request though the dataset is suspended: what is not recorded is refused for good and
+        given back; what is recorded is answered all the same.
         """
-        self.world.officer.suspend_dataset(self.dataset, "a complaint is looked into")
         recorded = self.holds_record(request)
         call = Call(self.asked().node, request)
         answer = call.ended()
@@ -387,7 +396,6 @@ class Soak:
             assert self.release_state(block, request) == "refused"
             assert not self.holds_record(request)
             self.assert_charged(before)
-        self.world.officer.reinstate_dataset(self.dataset, "the complaint was unfounded")
         return not recorded
 
     # ---- looking and killing ----
