@@ -4,21 +4,23 @@ Winning means: bytes that no model needs are kept, a model is recorded that is n
 ledger's proof is void.
 """
 
+import asyncio
 import ctypes
 import gc
 import os
 import random
+from contextlib import nullcontext
 from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
-from bourse.compute.v1 import sealing_pb2, sealing_service_pb2
+from bourse.compute.v1 import publication_service_pb2, sealing_pb2, sealing_service_pb2
 from bourse.type.v1 import statement_pb2
 
 from sealed.profiles import SCORE_V1
 from sealed.sealing import c0_digest
-from tests.compute_world import ANALYST, DROP, NODE, TIMEOUT
+from tests.compute_world import ANALYST, DROP, NODE, TIMEOUT, until
 from tests.trust.crafted import polynomials
 from tests.trust.trust_world import PERSONS, agreed, refused
 from tests.trust.without import without
@@ -54,7 +56,7 @@ ILL_FORMED = {
     "twice": lambda column: column * 2,
     "empty": lambda _column: b"",
     "one-byte": lambda _column: b"\0",
-    "huge": lambda column: column * 112,
+    "huge": lambda column: column * 32,
 }
 
 
@@ -92,7 +94,7 @@ async def test_without_parsing_a_model_that_cannot_be_evaluated_would_be_recorde
 
 async def test_without_parsing_bytes_that_no_model_needs_would_fill_the_nodes_disk(market):
     sealing = await market.open_sealing(await market.negotiated())
-    size = 15 * MiB
+    size = 4 * MiB
     assert (await refused(put(market, sealing, os.urandom(size)))).reason == "SEALED_MODEL_INVALID"
     assert stored(market) < 2 * MiB
     with without(WELL_FORMED):
@@ -130,10 +132,13 @@ async def test_a_message_beyond_the_limit_is_not_read(market):
                 )
             )
 
+    assert (await send(5 * MiB)).code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert (await send(16 * MiB)).code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert (await send(64 * MiB)).code is grpc.StatusCode.RESOURCE_EXHAUSTED
     await market.stop_node()
-    with without("compute.server.server_options", lambda: server_options(max_message_bytes=256 * MiB)):
+    with without(
+        "compute.server.server_options", lambda **_bounds: server_options(max_message_bytes=256 * MiB)
+    ):
         await market.start_node()
     assert (await send(64 * MiB)).reason == "SEALED_MODEL_INVALID", "all of it was read and handed on"
 
@@ -174,6 +179,32 @@ def resident() -> int:
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def test_a_flood_of_one_party_holds_few_requests_and_keeps_nobody_else_waiting(market, monkeypatch):
+    sealing = await market.open_sealing(await market.negotiated())
+    gate, in_hand = asyncio.Event(), []
+
+    async def slow(_self, _bank, _name, _index, data):
+        in_hand.append(len(data))
+        await gate.wait()
+        in_hand.pop()
+
+    monkeypatch.setattr("compute.sealing.Sealings.put_column", slow)
+
+    async def flood(calls: int, expected: int) -> None:
+        puts = [asyncio.ensure_future(put(market, sealing, bytes(100_000))) for _ in range(calls)]
+        await until(lambda: len(in_hand) == expected)
+        listed = publication_service_pb2.ListPublicationsRequest()
+        await market.publications().ListPublications(listed, timeout=TIMEOUT)
+        assert len(in_hand) == expected
+        gate.set()
+        await asyncio.gather(*puts)
+        gate.clear()
+
+    await flood(60, expected=16)
+    with without("wire.rpc.turns.Turns.of", lambda _self, _identity: nullcontext()):
+        await flood(60, expected=60)
 
 
 # ---- another model than the one signed ----

@@ -40,6 +40,8 @@ def server_options(
         *_limits(max_message_bytes),
         ("grpc.so_reuseport", 0),
         ("grpc.max_concurrent_streams", 256),
+        # Otherwise the window of each stream grows until whole requests wait in memory for their turn.
+        ("grpc.http2.bdp_probe", 0),
         ("grpc.max_connection_age_ms", int(connection_seconds * 1000)),
         ("grpc.max_connection_age_grace_ms", int(grace_seconds * 1000)),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),

@@ -1,9 +1,10 @@
 """What every call passes before a handler sees it, and everything that leaves when one fails.
 
 In order: (1) the certificate names the caller, (2) `authorize` decides on caller and method, (3) the call
-must have a deadline, (4) the request is received and parsed, (5) the handler runs. So a caller who may not
-ask learns nothing about what would have been valid (AIP-211) and has no memory taken up by what it sends, and
-nobody can hold the server for ever, not even by never finishing a request.
+must have a deadline, (4) it is its party's turn, the request is received and parsed, (5) the handler runs. So
+a caller who may not ask learns nothing about what would have been valid (AIP-211) and has no memory taken up
+by what it sends, one who may takes no more than its party's share, and nobody can hold the server for ever,
+not even by never finishing a request.
 
 A handler refuses by raising: `RefusalError`, or an error of the domain that `translate` knows. Whatever
 else it raises becomes INTERNAL with an incident id; no text of an exception reaches the caller or the log.
@@ -15,8 +16,9 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
+from traceback import clear_frames
 from typing import Any, TypeAlias, TypeVar
 
 import grpc
@@ -26,6 +28,7 @@ from wire.event_log import Fact, facts_of, log_event
 from wire.identity import Identity, IdentityError
 from wire.rpc.peer import peer_identity
 from wire.rpc.refusal import Refusal, RefusalError
+from wire.rpc.turns import Turns
 
 Authorize = Callable[[str, Identity], Awaitable[object | None]]
 """(full method name such as `/bourse.exchange.v1.LicenseService/GetLicense`, identity) -> who the caller is
@@ -42,6 +45,9 @@ _FoundHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 
 # A call may stay open this long; watching resumes from where it ended.
 DEFAULT_MAX_DEADLINE_SECONDS = 3600.0
+# Enough to keep a server's database busy; with messages of a few MiB it bounds what one party takes up.
+DEFAULT_MAX_CALLS_PER_PARTY = 16
+_MAX_CAUSES = 8
 
 
 @dataclass(frozen=True)
@@ -71,9 +77,9 @@ def identity_of(context: object) -> Identity:
 class SafetyInterceptor(grpc.aio.ServerInterceptor):
     """Put it first on every server; services named in `exempt` (health, reflection) alone go around it.
 
-    `domain` issues the refusals' reasons, `trust_domain` is the only one whose identities are let in.
-    Handlers are `async def`; streaming ones take an async iterator of requests or are async generators of
-    responses.
+    `domain` issues the refusals' reasons, `trust_domain` is the only one whose identities are let in. A party
+    has at most `max_calls_per_party` calls in hand; more wait. Handlers are `async def`; streaming ones take
+    an async iterator of requests or are async generators of responses.
     """
 
     def __init__(
@@ -86,6 +92,7 @@ class SafetyInterceptor(grpc.aio.ServerInterceptor):
         log: logging.Logger,
         exempt: Collection[str] = (),
         max_deadline_seconds: float = DEFAULT_MAX_DEADLINE_SECONDS,
+        max_calls_per_party: int = DEFAULT_MAX_CALLS_PER_PARTY,
         clock: Callable[[], float] = time.monotonic,
         new_incident: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
@@ -96,6 +103,7 @@ class SafetyInterceptor(grpc.aio.ServerInterceptor):
         self._log = log
         self._exempt = frozenset(exempt)
         self._max_deadline_seconds = max_deadline_seconds
+        self._turns = Turns(max_calls_per_party)
         self._clock = clock
         self._new_incident = new_incident
 
@@ -121,9 +129,8 @@ class SafetyInterceptor(grpc.aio.ServerInterceptor):
 
         async def unary(_requests: AsyncIterator[bytes], raw: _RawContext) -> bytes:
             async with self._call(method, raw) as context:
-                request = await _received(raw)
-                reply = await _coroutine(handler.unary_unary)(_decoded(decode, request), context)
-                return _encoded(encode, reply)
+                behavior = _coroutine(handler.unary_unary)
+                return _encoded(encode, await behavior(await _received(decode, raw), context))
             raise AssertionError("unreachable: a failed call has been aborted")
 
         async def stream_unary(requests: AsyncIterator[bytes], raw: _RawContext) -> bytes:
@@ -134,9 +141,8 @@ class SafetyInterceptor(grpc.aio.ServerInterceptor):
 
         async def unary_stream(_requests: AsyncIterator[bytes], raw: _RawContext) -> None:
             async with self._call(method, raw) as context:
-                request = await _received(raw)
                 behavior = _generator(handler.unary_stream)
-                async with aclosing(behavior(_decoded(decode, request), context)) as replies:
+                async with aclosing(behavior(await _received(decode, raw), context)) as replies:
                     async for reply in replies:
                         await raw.write(_encoded(encode, reply))
 
@@ -161,25 +167,29 @@ class SafetyInterceptor(grpc.aio.ServerInterceptor):
         facts: dict[str, Fact] = {"method": method}
         refusal: Refusal | None = None
         code = "CANCELLED"  # what remains true when the call is cancelled
-        try:
+        async with AsyncExitStack() as turn:
             try:
-                yield await self._admit(method, raw, facts)
-                code = "OK"
-            except Exception as error:  # noqa: BLE001 - this is the one place where nothing may pass
-                refusal = self._refuse(error, facts)
-                code = refusal.code.name
-        finally:
-            level = logging.INFO if code in {"OK", "CANCELLED"} else logging.WARNING
-            log_event(
-                self._log,
-                logging.ERROR if "incident" in facts else level,
-                "call",
-                code=code,
-                seconds=round(self._clock() - started, 6),
-                **facts,
-            )
-        if refusal is not None:
-            await raw.abort_with_status(rpc_status.to_status(refusal.to_status(self._domain)))
+                try:
+                    context = await self._admit(method, raw, facts)
+                    await turn.enter_async_context(self._turns.of(context.identity))  # (4)
+                    yield context
+                    code = "OK"
+                except Exception as error:  # noqa: BLE001 - this is the one place where nothing may pass
+                    refusal = self._refuse(error, facts)
+                    code = refusal.code.name
+                    _let_go(error)
+            finally:
+                level = logging.INFO if code in {"OK", "CANCELLED"} else logging.WARNING
+                log_event(
+                    self._log,
+                    logging.ERROR if "incident" in facts else level,
+                    "call",
+                    code=code,
+                    seconds=round(self._clock() - started, 6),
+                    **facts,
+                )
+            if refusal is not None:
+                await raw.abort_with_status(rpc_status.to_status(refusal.to_status(self._domain)))
 
     async def _admit(self, method: str, raw: _RawContext, facts: dict[str, Fact]) -> CallContext:
         identity = self._identified(raw)  # (1)
@@ -242,6 +252,19 @@ _NOT_OFFERED = Refusal(
 )
 
 
+def _let_go(error: BaseException) -> None:
+    """Empty the frames that an exception passed, those of its causes too.
+
+    They hold the request, and would until the collector found them: gRPC's own exception closes a circle.
+    """
+    chain: BaseException | None = error
+    for _ in range(_MAX_CAUSES):
+        if chain is None:
+            return
+        clear_frames(chain.__traceback__)
+        chain = chain.__cause__ or chain.__context__
+
+
 def _unidentified(message: str) -> Refusal:
     return Refusal(grpc.StatusCode.UNAUTHENTICATED, "IDENTITY_UNKNOWN", message)
 
@@ -274,11 +297,12 @@ def _generator(behavior: Callable[..., Any] | None) -> Callable[..., Any]:
     return behavior
 
 
-async def _received(raw: _RawContext) -> bytes:
+async def _received(decode: Callable[[bytes], Any] | None, raw: _RawContext) -> Any:
+    """Return the parsed request; its bytes are not kept beside it."""
     request = await raw.read()
     if not isinstance(request, bytes):
         raise RefusalError(_UNREADABLE)
-    return request
+    return _decoded(decode, request)
 
 
 def _decoded(decode: Callable[[bytes], Any] | None, request: bytes) -> Any:
