@@ -6,6 +6,7 @@ ones carry a request id or the whole outcome. What is refused for good is raised
 words.
 """
 
+import logging
 import random
 import threading
 import time
@@ -38,15 +39,29 @@ _PASSING_CODES = frozenset(
 )
 # Trying again changes nothing about these.
 _LASTING_REASONS = frozenset({"SERVER_NAME_MISMATCH", "SERVER_CERTIFICATE_REFUSED", "MESSAGE_TOO_LARGE"})
+_UNREACHED_REASONS = frozenset(
+    {
+        "SERVER_UNREACHABLE",
+        "SERVER_NAME_MISMATCH",
+        "SERVER_CERTIFICATE_REFUSED",
+        "CONNECTION_CLOSED",
+        "DEADLINE_EXCEEDED",
+    }
+)
+# The first pauses are too short to tell anybody of.
+_SILENT_ATTEMPTS = 2
+_LOG = logging.getLogger(__name__)
 
 
 class RefusedError(BourseError):
     """Another party refused a call, or could not be reached.
 
     `status` is gRPC's, such as `FAILED_PRECONDITION`; `passing` says that the same call may succeed later.
+    `address` is where the server was looked for, when the call did not get through, and `license` the one
+    that was used, when its provider refused.
     """
 
-    def __init__(self, refusal: Refusal, server: Identity) -> None:
+    def __init__(self, refusal: Refusal, server: Identity, *, address: str = "") -> None:
         clause = refusal.clause
         super().__init__(
             refusal.reason,
@@ -59,10 +74,18 @@ class RefusedError(BourseError):
         )
         self.status = refusal.code.name
         self.server = server
+        self.address = address if refusal.reason in _UNREACHED_REASONS else ""
+        self.license = ""
         self.passing = refusal.code in _PASSING_CODES and refusal.reason not in _LASTING_REASONS
 
     def as_dict(self) -> dict[str, object]:
-        return {"status": self.status, "server": self.server.uri, **super().as_dict()}
+        more = {"address": self.address, "license": self.license}
+        return {
+            "status": self.status,
+            "server": self.server.uri,
+            **{name: value for name, value in more.items() if value},
+            **super().as_dict(),
+        }
 
 
 @dataclass(frozen=True)
@@ -135,6 +158,7 @@ class Peer:
     channel: grpc.Channel
     retries: Retries = field(default_factory=Retries)
     sleep: Callable[[float], None] = time.sleep
+    address: str = ""
 
     def call(
         self,
@@ -156,7 +180,7 @@ class Peer:
             try:
                 reply = method(request, timeout=timeout)
             except grpc.RpcError as error:
-                refused = RefusedError(refusal_from_rpc_error(error), self.server)
+                refused = RefusedError(refusal_from_rpc_error(error), self.server, address=self.address)
                 if meter is not None:
                     meter.add(step, calls=1, seconds=time.perf_counter() - started, sent=request.ByteSize())
                 if not refused.passing or attempt + 1 >= self.retries.attempts:
@@ -171,8 +195,17 @@ class Peer:
                         received=reply.ByteSize(),
                     )
                 return reply
-            self.sleep(self.retries.pause(attempt, random.random()))  # noqa: S311 - spreads retries, guards nothing
             attempt += 1
+            if attempt >= _SILENT_ATTEMPTS:
+                _LOG.info(
+                    "Waiting for %s%s: attempt %d of %d failed (%s).",
+                    self.server.uri,
+                    f" at {self.address}" if self.address else "",
+                    attempt,
+                    self.retries.attempts,
+                    refused.reason,
+                )
+            self.sleep(self.retries.pause(attempt - 1, random.random()))  # noqa: S311 - spreads retries, guards nothing
 
 
 class Connection:
@@ -224,7 +257,7 @@ class Connection:
         with self._lock:
             if key not in self._peers:
                 channel = secure_channel(address, server, self.member.channel_credentials)
-                self._peers[key] = Peer(server, channel, self._retries)
+                self._peers[key] = Peer(server, channel, self._retries, address=address)
             return self._peers[key]
 
 

@@ -126,7 +126,7 @@ def check_record(
 def record_json(record: trade_record_pb2.TradeRecord) -> dict[str, Any]:
     """Return a record decoded for people, with the bytes that prove it."""
     entry = read_entry(record.entry)
-    decoded = json_format.MessageToDict(entry, preserving_proto_field_name=True)
+    decoded = _plain(entry)
     decoded["kind"] = kind_name(entry.kind)
     decoded["statements"] = [
         _statement_json(entry.kind, place, signed) for place, signed in enumerate(entry.statements)
@@ -268,5 +268,18 @@ def _statement_json(kind: Kind, place: int, signed: signature_pb2.SignedPayload)
         form = forms[place]
         message = read_payload("statement", form.message, signed.payload, form.max_bytes)
         shown["type"] = message.DESCRIPTOR.name
-        shown["says"] = json_format.MessageToDict(message, preserving_proto_field_name=True)
+        shown["says"] = _plain(message)
     return shown
+
+
+def _plain(message: Message) -> dict[str, Any]:
+    """Return a message in protobuf's JSON, except that every whole number is a number."""
+    decoded: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    for field, value in message.ListFields():
+        if field.is_repeated or field.name not in decoded:
+            continue
+        if field.cpp_type in {field.CPPTYPE_INT64, field.CPPTYPE_UINT64}:
+            decoded[field.name] = value
+        elif isinstance(decoded[field.name], dict):
+            decoded[field.name] = _plain(value)
+    return decoded

@@ -1,8 +1,10 @@
 """The regulator's client: reading trade records, checking them, taking them away.
 
-with RegulatorClient.open(home) as regulator:
-for record in regulator.records(party="parties/harbour-bank"):
-regulator.check(record)
+    with RegulatorClient.open(home) as regulator:
+        for record in regulator.records(party="parties/harbour-bank"):
+            regulator.check(record)
+
+Nothing is believed that the record's own bytes do not prove.
 """
 
 import json
@@ -20,7 +22,7 @@ from bourse.type.v1 import record_pb2
 
 from clients.connection import PAGE_SIZE, paged
 from clients.market import MarketClient
-from clients.records import CheckedRecord, HeldKey, Kind, check_record, keys_of, record_json
+from clients.records import CheckedRecord, HeldKey, Kind, check_record, keys_of, kind_name, record_json
 
 
 class RegulatorClient(MarketClient):
@@ -89,6 +91,11 @@ def export_lines(records: Iterable[trade_record_pb2.TradeRecord]) -> Iterator[st
 def parse_kind(name: str) -> Kind:
     """Return the kind called `RESULT_RELEASED` or `result-released`. Raises ValueError."""
     return record_pb2.RecordKind.Value(f"RECORD_KIND_{name.upper().replace('-', '_')}")
+
+
+def kind_names() -> list[str]:
+    """Return the names of all kinds, such as `RESULT_RELEASED`."""
+    return [kind_name(value) for value in record_pb2.RecordKind.values() if value]
 
 
 def summary(record: trade_record_pb2.TradeRecord) -> dict[str, Any]:

@@ -7,7 +7,7 @@ Source: docs/spec/column-specification.md, "Files of records".
 """
 
 import csv
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def read_columns(path: Path, columns: Collection[str]) -> dict[str, list[Cell]]:
     """
     read = _READERS.get(path.suffix.lower())
     if read is None:
-        raise InputError(f"{path.name}: the file's name must end in .csv or .parquet.")
+        raise InputError(f"{path}: the file's name must end in .csv or .parquet.")
     return read(path, list(dict.fromkeys(columns)))
 
 
@@ -89,8 +89,8 @@ def _read_csv(path: Path, wanted: Sequence[str]) -> dict[str, list[Cell]]:
     found: dict[str, list[Cell]] = {name: [] for name in wanted}
     row = 0
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            lines = csv.reader(stream, strict=True)
+        with path.open("rb") as stream:
+            lines = csv.reader(_text_lines(path.name, stream), strict=True)
             header = [trimmed(cell) for cell in next(lines, [])]
             places = [_place(path.name, header, name) for name in wanted]
             for cells in lines:
@@ -101,22 +101,36 @@ def _read_csv(path: Path, wanted: Sequence[str]) -> dict[str, list[Cell]]:
                     raise _too_many(path.name)
                 if len(cells) != len(header):
                     raise InputError(
-                        f"{path.name}, row {row}: has {len(cells)} cells and the header has {len(header)}."
+                        f"{path.name}, row {row}: has {len(cells)} cells and the header has {len(header)}.",
+                        way_out="Put cells that hold commas in quotes.",
                     )
                 for name, place in zip(wanted, places, strict=True):
                     found[name].append(cells[place])
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise InputError(
-            f"{path.name}: after row {row}: not UTF-8.", way_out="Save the file as UTF-8."
-        ) from None
     except csv.Error:
         raise InputError(
-            f"{path.name}: after row {row}: not CSV; a quote is open or out of place, or a cell is too long.",
+            f"{path.name}: after row {row}: not CSV; a quote is open or misplaced, or a cell is longer than "
+            f"{csv.field_size_limit()} characters.",
             way_out="Quote cells that hold commas, quotes or line ends, and double quotes inside them.",
         ) from None
     return found
+
+
+def _text_lines(name: str, stream: Iterable[bytes]) -> Iterator[str]:
+    """Yield the lines of a file of UTF-8 without NUL, its byte order mark removed."""
+    for number, line in enumerate(stream, start=1):
+        if b"\0" in line:
+            raise InputError(
+                f"{name}, line {number}: holds a NUL byte.",
+                way_out="Save the file as text in UTF-8 (not UTF-16).",
+            )
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError:
+            raise InputError(
+                f"{name}, line {number}: not UTF-8.", way_out="Save the file as UTF-8."
+            ) from None
 
 
 def _read_parquet(path: Path, wanted: Sequence[str]) -> dict[str, list[Cell]]:
@@ -179,10 +193,13 @@ def _place(file: str, header: Sequence[str], name: str) -> int:
         return header.index(name)
     if count:
         raise InputError(f'{file}: has {count} columns "{name}"; rename all but one.')
-    raise InputError(
-        f'{file}: has no column "{name}".',
-        way_out=f"Its columns: {', '.join(header[:50])}." if header else "The file is empty.",
-    )
+    if not header:
+        way_out = "The file is empty."
+    elif len(header) == 1 and any(separator in header[0] for separator in ";\t|"):
+        way_out = "It may be separated by something else than commas: save it with commas."
+    else:
+        way_out = f"Its columns: {', '.join(header[:50])}."
+    raise InputError(f'{file}: has no column "{name}".', way_out=way_out)
 
 
 def _too_many(file: str) -> InputError:

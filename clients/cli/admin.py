@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clients.cli.listings import show_listing
 from clients.cli.output import HomeOption, JSONFlag, ReasonOption, refusals, show_facts, show_rows
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def dataset_show(dataset: DatasetArgument, *, home: HomeOption = None, as_json: 
     from clients.cli.views import dataset_view  # noqa: PLC0415 - as above
 
     with refusals(as_json=as_json), _client(home) as client:
-        show_facts("Dataset", dataset_view(client.dataset(full_name("datasets", dataset))), as_json=as_json)
+        show_listing(dataset_view(client.dataset(full_name("datasets", dataset))), as_json=as_json)
 
 
 @dataset_app.command("approve")
@@ -258,7 +259,7 @@ def _review(verb: str, dataset: str, words: str, home: Path | None, *, as_json: 
         name = full_name("datasets", dataset)
         seen = client.dataset(name)
         changed = getattr(client, verb)(name, words, etag=seen.etag)
-        show_facts("Dataset", dataset_view(changed), as_json=as_json)
+        show_listing(dataset_view(changed), as_json=as_json)
 
 
 def _members(texts: list[str] | None) -> "list[party_pb2.Member]":

@@ -8,9 +8,9 @@ from clients.keyproof import parse_purpose, prove_possession
 from clients.member import Member
 
 
-def show_key_proof(home: Path | None, identity: Path | None, purpose: str) -> None:
+def show_key_proof(home: Path | None, identity: Path | None, purpose: str, *, as_json: bool) -> None:
     """Print the proof that an identity, given or the home's, holds its signing key. Always JSON."""
-    with refusals(as_json=False):
+    with refusals(as_json=as_json):
         if identity is not None:
             member = Member.open(identity)
         else:

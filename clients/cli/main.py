@@ -3,6 +3,7 @@
 Heavy modules are imported inside commands, so that help is quick.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +11,14 @@ import typer
 
 from clients.cli import admin, bank, pki, provider, regulator
 from clients.cli.output import JSONFlag, refusals, show_facts
+from clients.cli.usage import CommandGroup
 from clients.demo import commands
 
+# gRPC's own lines would stand beside our errors on standard error.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
 app = typer.Typer(
+    cls=CommandGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,  # its tracebacks show local variables
@@ -45,7 +51,7 @@ def setup(
     as_json: JSONFlag = False,
 ) -> None:
     """Set up a home: who acts, and which exchange it trusts. Nothing is sent."""
-    from clients.home import CONFIGURATION_NAME, Home, check_address, pinned_exchange, write_home  # noqa: PLC0415 - keeps `bourse --help` fast  # noqa: PLC0415 - as above
+    from clients.home import CONFIGURATION_NAME, Home, check_address, pinned_exchange, write_home  # noqa: PLC0415 - keeps `bourse --help` fast
     from clients.member import Member  # noqa: PLC0415 - as above
 
     with refusals(as_json=as_json):

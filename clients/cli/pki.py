@@ -3,8 +3,7 @@
 For production, bring certificates of the same shape from your own authority: docs/spec/identity.md.
 """
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +11,10 @@ from typing import Annotated
 
 import typer
 
+from clients.cli.output import JSONFlag, refusals, show_facts
+
 app = typer.Typer(no_args_is_help=True, help="Make a development authority and identities, and rotate them.")
 
-JSONFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 AuthorityDirectory = Annotated[Path, typer.Option("--dir", help="The authority's directory.")]
 IdentityDirectory = Annotated[Path, typer.Option("--identity", help="The identity's directory.")]
 PassphraseFile = Annotated[
@@ -43,7 +43,7 @@ def init(
             directory, trust_domain, now=datetime.now(UTC), days=days, passphrase_file=passphrase_file
         )
         facts = {"directory": str(directory)} | directories.authority_json(authority.certificate)
-        _show("Authority", facts, as_json=as_json)
+        show_facts("Authority", facts, as_json=as_json)
 
 
 @app.command()
@@ -90,7 +90,7 @@ def issue(
             passphrase_file=passphrase_file,
             replace=replace,
         )
-        _show("Identity", {"directory": str(out)} | description.to_json(), as_json=as_json)
+        show_facts("Identity", {"directory": str(out)} | description.to_json(), as_json=as_json)
 
 
 @app.command()
@@ -114,7 +114,7 @@ def rotate(
             days=days,
             passphrase_file=passphrase_file,
         )
-        _show("Identity", {"directory": str(identity)} | description.to_json(), as_json=as_json)
+        show_facts("Identity", {"directory": str(identity)} | description.to_json(), as_json=as_json)
 
 
 @app.command("signing-key")
@@ -137,7 +137,7 @@ def signing_key(
             description = directories.describe(identity)
         facts = description.to_json()
         shown = {key: facts[key] for key in ("uri", "signing_public_key", "signing_key_id", "history")}
-        _show("Signing key", {"directory": str(identity)} | shown, as_json=as_json)
+        show_facts("Signing key", {"directory": str(identity)} | shown, as_json=as_json)
 
 
 @app.command()
@@ -154,38 +154,20 @@ def show(
             title, facts = "Authority", directories.describe_authority(directory)
         else:
             title, facts = "Identity", directories.describe(directory).to_json()
-        _show(title, {"directory": str(directory)} | facts, as_json=as_json)
+        show_facts(title, {"directory": str(directory)} | facts, as_json=as_json)
 
 
 @contextmanager
 def _refusals(*, as_json: bool) -> Iterator[None]:
-    from clients.pki.directories import PkiError  # noqa: PLC0415 - keeps `bourse --help` fast
+    from clients.errors import BourseError  # noqa: PLC0415 - keeps `bourse --help` fast
+    from clients.pki.directories import PkiError  # noqa: PLC0415 - as above
     from wire.identity import IdentityError  # noqa: PLC0415 - as above
 
-    try:
-        yield
-    except (*PkiError, IdentityError) as error:
-        sentence = str(error)
-    except OSError as error:
-        sentence = f"{error.filename}: {error.strerror}; choose a place that you may write to"
-    else:
-        return
-    typer.echo(json.dumps({"error": sentence}) if as_json else f"Refused: {sentence}", err=True)
-    raise typer.Exit(1)
-
-
-def _show(title: str, facts: Mapping[str, object], *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(facts))
-        return
-    from rich.console import Console  # noqa: PLC0415 - tables alone need it
-    from rich.table import Table  # noqa: PLC0415 - as above
-    from rich.text import Text  # noqa: PLC0415 - as above
-
-    table = Table(title=title, title_justify="left", show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in facts.items():
-        words = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        table.add_row(name.replace("_", " "), Text(words))
-    Console().print(table)
+    with refusals(as_json=as_json):
+        try:
+            yield
+        except (*PkiError, IdentityError) as error:
+            raise BourseError("IDENTITY_REFUSED", str(error)) from None
+        except OSError as error:
+            way_out = "Choose a place that you may write to."
+            raise BourseError("SYSTEM", f"{error.filename}: {error.strerror}.", way_out=way_out) from None

@@ -1,11 +1,12 @@
 """`bourse regulator`: trade records as a regulator sees them, checked from their own bytes."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clients.cli.moments import parse_moment
 from clients.cli.output import HomeOption, JSONFlag, note, refusals, show_facts, show_json, show_rows
 
 if TYPE_CHECKING:
@@ -21,17 +22,16 @@ LicenseFilter = Annotated[str | None, typer.Option("--license", help="Concerning
 KindFilter = Annotated[
     list[str] | None, typer.Option("--kind", help="Of this kind, such as result-released; repeat for more.")
 ]
-TIME_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 SinceFilter = Annotated[
     datetime | None,
-    typer.Option("--since", formats=TIME_FORMATS, help="From then on, UTC."),
+    typer.Option("--since", parser=parse_moment, metavar="TIME", help="From then on, UTC; a day or a time."),
 ]
 UntilFilter = Annotated[
     datetime | None,
-    typer.Option("--until", formats=TIME_FORMATS, help="Before then, UTC."),
+    typer.Option("--until", parser=parse_moment, metavar="TIME", help="Before then, UTC; a day or a time."),
 ]
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="At most this many.")]
-COLUMNS = ("index", "time", "kind", "actor", "member", "dataset", "license", "usage")
+COLUMNS = ("index", "time", "kind", "actor", "dataset", "license", "charged")
 
 
 @records_app.command("list")
@@ -53,7 +53,8 @@ def records_list(
 
     query = _query(party, dataset, license_name, kind, since, until, limit, newest_first=newest_first)
     with refusals(as_json=as_json), _client(home) as client:
-        rows = [summary(one) for one in client.records(**query)]
+        found = [summary(one) for one in client.records(**query)]
+        rows = found if as_json else [_row(one) for one in found]
         show_rows("Trade records", rows, COLUMNS, as_json=as_json, key="records")
 
 
@@ -149,23 +150,35 @@ def _query(
     newest_first: bool = False,
 ) -> dict[str, Any]:
     from clients.cli.names import full_name  # noqa: PLC0415 - keeps `bourse --help` fast
-    from clients.regulator import parse_kind  # noqa: PLC0415 - as above
+    from clients.regulator import kind_names, parse_kind  # noqa: PLC0415 - as above
 
     try:
         kinds = [parse_kind(one) for one in kind or ()]
     except ValueError:
-        raise typer.BadParameter(
-            "no such kind; for example license-finalized, result-released", param_hint="--kind"
-        ) from None
+        known = ", ".join(name.lower().replace("_", "-") for name in kind_names())
+        raise typer.BadParameter(f"must be one of {known}", param_hint="--kind") from None
     return {
         "party": full_name("parties", party) if party else "",
         "dataset": full_name("datasets", dataset) if dataset else "",
         "license_name": full_name("licenses", license_name) if license_name else "",
         "kinds": kinds,
-        "start": since.replace(tzinfo=UTC) if since else None,
-        "end": until.replace(tzinfo=UTC) if until else None,
+        "start": since,
+        "end": until,
         "limit": limit,
         "newest_first": newest_first,
+    }
+
+
+def _row(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record as a table's line; kinds are written as --kind takes them."""
+    usage = record.get("usage") or {}
+    charged = f"{usage.get('rows_charged', 0)} rows, {usage.get('bits_charged', 0)} bits" if usage else ""
+    return {
+        **record,
+        "time": f"{record['time'][:19]}Z",
+        "kind": record["kind"].lower().replace("_", "-"),
+        "actor": f"{record['actor'].removeprefix('parties/')}/{record['member']}",
+        "charged": charged,
     }
 
 

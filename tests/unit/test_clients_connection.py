@@ -2,6 +2,7 @@
 
 from concurrent import futures
 from contextlib import contextmanager
+from dataclasses import replace
 
 import grpc
 import pytest
@@ -120,6 +121,18 @@ def test_a_server_that_is_not_there_is_named_with_what_to_check():
             peer.call(party_service_pb2_grpc.PartyServiceStub(channel).GetParty, NAME)
     assert error.value.reason == "SERVER_UNREACHABLE"
     assert error.value.as_dict()["server"] == SERVER.uri
+
+
+def test_an_address_is_told_only_of_a_server_that_was_not_reached():
+    with grpc.insecure_channel("127.0.0.1:1") as channel:
+        peer = Peer(SERVER, channel, Retries(attempts=1), address="127.0.0.1:1")
+        with pytest.raises(RefusedError) as error:
+            peer.call(party_service_pb2_grpc.PartyServiceStub(channel).GetParty, NAME)
+    assert error.value.as_dict()["address"] == "127.0.0.1:1"
+    unknown = failure(code_pb2.NOT_FOUND, "PARTY_NOT_FOUND")
+    with serving(unknown) as (peer, stub, _, _), pytest.raises(RefusedError) as error:
+        replace(peer, address="127.0.0.1:1").call(stub.GetParty, NAME)
+    assert "address" not in error.value.as_dict()
 
 
 @pytest.mark.parametrize(

@@ -44,13 +44,25 @@ def test_a_scorecard_without_own_columns_needs_identifiers_alone(tmp_path):
         ("id,age\np\x07,1\n", "row 1.*control"),
         ("id,age\np-1,1,2\n", "row 1.*3 cells"),
         ('id,age\np-1,"1\n', "not CSV"),
-        (b"id,age\np-1,1\np-2,\xff\n", "not UTF-8"),
+        (b"id,age\np-1,1\np-2,\xff\n", "line 3: not UTF-8"),
+        ("id,age\np-1,1\0\n", "line 2: holds a NUL"),
+        ("id,age\np-1,1\n".encode("utf-16"), "line 1: holds a NUL"),
     ],
 )
 def test_rows_that_cannot_be_asked_for_are_refused_by_place_and_never_quoted(tmp_path, data, words):
     with pytest.raises(InputError, match=words) as error:
         read_rows(csv_file(tmp_path, data), id_column="id", columns=["age"])
     assert "secret" not in str(error.value)
+
+
+def test_a_file_of_semicolons_is_told_from_one_that_lacks_a_column(tmp_path):
+    for text, words in (
+        ("id;age\np-1;1\n", "save it with commas"),
+        ("name,age\nx,1\n", "Its columns: name, age."),
+    ):
+        with pytest.raises(InputError) as error:
+            read_rows(csv_file(tmp_path, text), id_column="id", columns=["age"])
+        assert words in error.value.way_out
 
 
 def test_parquet_reads_as_the_csv_of_the_same_values(tmp_path):
@@ -97,7 +109,7 @@ def test_a_name_with_another_ending_is_refused(tmp_path):
 
 def test_results_are_written_in_the_banks_order_with_what_adds_up(tmp_path):
     results = Results(
-        "job", ("b,1", "a"), (500, -3), {"datasets/pay-bureau": (7, -8), "datasets/tax": (0, 1)}, {}
+        "job", ("b,1", "a"), (500, -3), {"datasets/pay-bureau": (7, -8), "datasets/tax": (0, 1)}, {}, {}
     )
     assert results.scores == (507, -10)
     write_results(results, tmp_path / "out.csv")

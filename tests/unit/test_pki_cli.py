@@ -61,6 +61,12 @@ def test_tables_say_the_same_as_json(bourse, ca, node):
             assert words.replace(" ", "") in table
 
 
+def test_keys_are_shown_on_a_line_of_their_own_to_be_copied(bourse, node, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    key = json.loads(bourse("signing-key", "--identity", node, "--json").stdout)["signing_public_key"]
+    assert any(line.split()[-1:] == [key] for line in bourse("show", node).stdout.splitlines())
+
+
 def test_nothing_is_overwritten_unasked(bourse, ca, node):
     issue = ["issue", "--dir", ca, "--kind", "provider", "--party", "tax-office", "--member", "node"]
     refused = bourse(*issue, "--out", node, code=1)
@@ -68,7 +74,8 @@ def test_nothing_is_overwritten_unasked(bourse, ca, node):
     assert refused.stdout == ""
     bourse(*issue, "--out", node, "--replace")
     again = bourse("init", "--dir", ca, "--trust-domain", "bourse.test", "--json", code=1)
-    assert "already" in json.loads(again.stderr)["error"]
+    said = json.loads(again.stderr)["error"]
+    assert (said["reason"], "already" in said["message"]) == ("IDENTITY_REFUSED", True)
 
 
 @pytest.mark.parametrize(
