@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from bourse.exchange.v1 import license_pb2
 from bourse.type.v1 import agreement_pb2, description_pb2, query_pb2, signature_pb2
 
-from clients.errors import EvidenceError
+from clients.errors import BourseError, EvidenceError
 from clients.evidence import check_signature, read_payload, revision_digest
 from clients.home import PinnedExchange
 from sealed.profiles import Profile, profile_named
@@ -42,6 +42,23 @@ class CheckedAgreement:
     def provider_party(self) -> str:
         """The provider's bare name."""
         return self.agreement.provider.removeprefix("parties/")
+
+
+def check_turn(license_: license_pb2.License, signer: str) -> None:
+    """Raise BourseError unless it is the turn of `signer`, `provider` or `bank`, to sign the license."""
+    state, name = license_.state, license_.name
+    turns = {
+        "provider": (license_pb2.LICENSE_STATE_ACCEPTED, "the provider signs once the bank has accepted"),
+        "bank": (license_pb2.LICENSE_STATE_AGREED, "the bank signs once the provider has"),
+    }
+    wanted, rule = turns[signer]
+    if state != wanted:
+        said = license_pb2.LicenseState.Name(state).removeprefix("LICENSE_STATE_")
+        raise BourseError(
+            "LICENSE_STATE",
+            f"{name} is {said}: {rule}, and once only.",
+            way_out="`license show` tells how far it is.",
+        )
 
 
 def check_agreement(
@@ -80,7 +97,11 @@ def check_agreement(
             ("terms", agreement.terms == seen, "are not the terms that you saw"),
             ("exchange", agreement.exchange == exchange.origin, "is not the exchange of this home"),
             ("exchange_key", agreement.exchange_key == exchange.public_key, "is not the key of this home"),
-            (f"{signer}'s key", pinned == own_key, "is not the signing key of this identity"),
+            (
+                f"{signer}'s key",
+                pinned == own_key,
+                "is not the signing key of this identity; `key-proof` makes what registers that one",
+            ),
             (
                 "revision_digest",
                 agreement.revision_digest == revision_digest(description_bytes),

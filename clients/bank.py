@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from bourse.compute.v1 import evaluation_service_pb2, evaluation_service_pb2_grpc
+from bourse.compute.v1 import evaluation_service_pb2
 from bourse.exchange.v1 import dataset_pb2, license_pb2, license_service_pb2
 from bourse.type.v1 import agreement_pb2, signature_pb2
 
@@ -21,6 +21,7 @@ from clients.agreement import (
     CheckedAgreement,
     check_agreement,
     check_signed_by,
+    check_turn,
     final_agreement,
     read_agreement,
 )
@@ -31,10 +32,12 @@ from clients.evidence import revision_digest
 from clients.jobs import CHUNK_ROWS, ChunkRows, Job, Plan, ProviderPlan, draw_chunks, new_job_name
 from clients.keystore import Deployment, Keystore
 from clients.market import MarketClient, utc_now
+from clients.own_cells import check_own_cells
 from clients.results import Results
 from clients.rows import Rows
 from clients.scorecard import PlacedPart, Scorecard, check_part_range, place_part
-from clients.scoring import Asked, Scorer, ScoringError, charged, opened_parts
+from clients.scoring import Asked, OpenedRow, Scorer, ScoringError, charged, opened_rows
+from clients.terms import covers
 from sealed.profiles import SCORE_V1
 from wire.signing import Purpose
 
@@ -129,9 +132,10 @@ class BankClient(MarketClient):
         Compared are license, dataset, revision and its digest, parties, scenario, terms, columns with their
         bins, participants, keys and the exchange; the provider's signature and the description's are
         verified, and the exchange's countersignature in the reply. Raises EvidenceError, with nothing signed,
-        for any difference.
+        for any difference; BourseError when it is not our turn.
         """
         license_ = self.license(name)
+        check_turn(license_, "bank")
         seen = terms if terms is not None else self.remembered_terms(name)
         description, payload = self.described(license_.dataset, license_.revision)
         checked = check_agreement(
@@ -221,9 +225,10 @@ class BankClient(MarketClient):
         return deployer.deploy(Order(fit.agreement, fit.part, scorecard.part_of(dataset).canonical_bytes()))
 
     def deployments_for(self, scorecard: Scorecard, licenses: Sequence[str] = ()) -> list[Deployment]:
-        """Return the newest accepted deployment of every provider part, under one of `licenses` if given.
+        """Return an accepted deployment of every provider part, under one of `licenses` if any are given.
 
-        Raises KeystoreError when a part is not deployed.
+        Of several it is the newest whose license is in force, and the newest when none is. Raises BourseError
+        when a part is not deployed.
         """
         known = [one for one in self.keystore.deployments() if one.accepted is not None]
         chosen = []
@@ -237,12 +242,22 @@ class BankClient(MarketClient):
                 and (not licenses or one.license in licenses)
             ]
             if not found:
-                raise KeystoreError(
-                    f"The scorecard's part for {part.dataset} is not deployed.",
+                raise BourseError(
+                    "NOT_DEPLOYED",
+                    f"The scorecard's part for {part.dataset} is not deployed"
+                    f"{' under the licenses given' if licenses else ''}.",
                     way_out="Deploy it with `bourse bank deploy --license NAME --scorecard FILE`.",
                 )
-            chosen.append(found[-1])
+            chosen.append(self._usable(found))
         return chosen
+
+    def _usable(self, deployments: Sequence[Deployment]) -> Deployment:
+        if len(deployments) > 1:
+            for one in reversed(deployments):
+                license_ = self.license(one.license)
+                if license_.state == license_pb2.LICENSE_STATE_ACTIVE and covers(license_.terms, self.now()):
+                    return one
+        return deployments[-1]
 
     def score(
         self,
@@ -252,15 +267,19 @@ class BankClient(MarketClient):
         consent_reference: str,
         licenses: Sequence[str] = (),
         on_job: Callable[[str], None] = lambda _name: None,
+        on_remark: Callable[[str], None] = lambda _remark: None,
         on_progress: OnProgress = _silent,
         meter: Meter | None = None,
     ) -> Results:
         """Score `rows` jointly with every provider that the scorecard names, by its deployed parts.
 
-        Charges every provider's license for every row. `on_job` is told the job's name before anything is
-        sent. Raises RefusedError with nothing charged when a
+        Charges every provider's license for every row. Without `licenses`, `deployments_for` says which are
+        used. `on_job` is told the job's name before anything is sent, `on_remark` of own cells that count as
+        missing. Raises InputError when those are most of a column's; RefusedError with nothing charged when a
         clause refuses; ScoringError, which names the job to resume, when it stops later.
         """
+        for remark in check_own_cells(scorecard, rows):
+            on_remark(remark)
         deployments = self.deployments_for(scorecard, licenses)
         own_part = scorecard.own_part()
         plan = Plan(
@@ -286,7 +305,8 @@ class BankClient(MarketClient):
         except RefusedError as error:
             if error.passing:
                 raise ScoringError(error, job.name) from None
-            shutil.rmtree(job.directory, ignore_errors=True)  # nothing was charged, nothing can go on
+            shutil.rmtree(job.directory, ignore_errors=True)
+            error.way_out = f"{error.way_out} Nothing was charged, and the job is forgotten.".strip()
             raise
 
     def resume(
@@ -294,6 +314,18 @@ class BankClient(MarketClient):
     ) -> Results:
         """Go on with a job that stopped, or return the results of one that ended. Charges nothing twice."""
         return self._run(self.job(job_name), on_progress, meter or Meter())
+
+    def opened(self, job_name: str) -> Results:
+        """Return the rows of a job that are open at every provider by now, in the bank's order; asks nobody.
+
+        For a job that cannot go on: what was charged is not lost. Raises BourseError when there are none.
+        """
+        job = self.job(job_name)
+        plan = job.plan()
+        rows = list(opened_rows(job, plan))
+        if not rows:
+            raise BourseError("NOTHING_OPENED", f"No row of job {job_name} is open at every provider.")
+        return self._results(job, plan, rows)
 
     def job(self, name: str) -> Job:
         """Return a job by name; it need not have started."""
@@ -316,24 +348,27 @@ class BankClient(MarketClient):
         license_ = self.license(license_name)
         party = license_.provider.removeprefix("parties/")
         node = self.connection.node(party, self.party(license_.provider).node_address)
-        service = evaluation_service_pb2_grpc.EvaluationServiceStub(node.channel)
-        return node.call(
-            service.GetLicenseUsage,
-            evaluation_service_pb2.GetLicenseUsageRequest(license=license_name),
-        )
+        return self.usage_at(node, license_)
 
     def _run(self, job: Job, on_progress: OnProgress, meter: Meter) -> Results:
         plan = job.plan()
         with job.locked():
             asked = [self._asked(place, one) for place, one in enumerate(plan.providers)]
             Scorer(self.member, job, plan, asked, meter, on_progress).run()
-        chunks = [job.rows(number) for number in range(-(-plan.rows // CHUNK_ROWS))]
+        rows = list(opened_rows(job, plan))
+        if len(rows) != plan.rows:
+            raise EvidenceError("The job is not finished.", way_out=f"Resume {job.name}.")
+        return self._results(job, plan, rows)
+
+    def _results(self, job: Job, plan: Plan, rows: Sequence[OpenedRow]) -> Results:
+        datasets = [one.dataset for one in plan.providers]
         return Results(
             job.name,
-            tuple(identifier for chunk in chunks for identifier in chunk.ids),
-            tuple(own for chunk in chunks for own in chunk.own),
-            {one.dataset: tuple(opened_parts(job, plan, place)) for place, one in enumerate(plan.providers)},
-            {one.dataset: charged(job, plan, place) for place, one in enumerate(plan.providers)},
+            tuple(row.identifier for row in rows),
+            tuple(row.own for row in rows),
+            {dataset: tuple(row.parts[place] for row in rows) for place, dataset in enumerate(datasets)},
+            {dataset: charged(job, plan, place) for place, dataset in enumerate(datasets)},
+            {one.dataset: self.keystore.deployment(one.deployment).license for one in plan.providers},
         )
 
     def _asked(self, place: int, plan: ProviderPlan) -> Asked:

@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from clients.errors import KeystoreError
+from clients.errors import BourseError, KeystoreError
 from clients.files import make_secret_directory
 from clients.jsontext import JSONTextError, canonical_json, parse_json
 from clients.secretstore import SecretStore
@@ -142,10 +142,12 @@ class Job:
         )
 
     def plan(self) -> Plan:
-        """Return the job's plan. Raises KeystoreError when there is none."""
+        """Return the job's plan. Raises BourseError when there is none."""
         if not self._store.holds("plan"):
-            raise KeystoreError(
-                f"There is no job {self.name} that has started.", way_out="`bourse bank jobs` lists them."
+            raise BourseError(
+                "JOB_UNKNOWN",
+                f"There is no job {self.name} that has started.",
+                way_out="`bourse bank jobs` lists them.",
             )
         return self._read(
             "plan",

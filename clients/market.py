@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+from bourse.compute.v1 import evaluation_service_pb2, evaluation_service_pb2_grpc
 from bourse.exchange.v1 import (
     dataset_pb2,
     dataset_service_pb2,
@@ -21,7 +22,7 @@ from bourse.exchange.v1 import (
 )
 from bourse.type.v1 import agreement_pb2, description_pb2
 
-from clients.connection import PAGE_SIZE, Connection, Peer, new_request_id, paged
+from clients.connection import PAGE_SIZE, Connection, Peer, RefusedError, new_request_id, paged
 from clients.errors import BourseError, EvidenceError
 from clients.evidence import check_description
 from clients.files import make_secret_directory, read_bounded, write_atomically
@@ -262,6 +263,19 @@ class MarketClient:
             for key in self.party(provider).signing_keys
             if key.purpose == party_pb2.KEY_PURPOSE_NODE
         ]
+
+    def usage_at(self, node: Peer, license_: license_pb2.License) -> evaluation_service_pb2.LicenseUsage:
+        """Return what a provider's node has charged to a license: nothing before it meets its first model."""
+        service = evaluation_service_pb2_grpc.EvaluationServiceStub(node.channel)
+        try:
+            return node.call(
+                service.GetLicenseUsage,
+                evaluation_service_pb2.GetLicenseUsageRequest(license=license_.name),
+            )
+        except RefusedError as error:
+            if error.reason != "LICENSE_NOT_FOUND":
+                raise
+            return evaluation_service_pb2.LicenseUsage(license=license_.name)
 
 
 def _revision_number(name: str) -> int:

@@ -1,9 +1,11 @@
 """The data steward's client: publishing datasets through the provider's own node, and agreeing to licenses.
 
-with ProviderClient.open(home) as steward:
-publication = steward.prepare("datasets/payments-bureau", "records.csv", specification)
-listing = steward.create_dataset("payments-bureau", dataset_pb2.Dataset(title=...), publication)
-steward.submit_dataset(listing.name, etag=listing.etag)
+    with ProviderClient.open(home) as steward:
+        publication = steward.prepare("datasets/payments-bureau", "records.csv", specification)
+        listing = steward.create_dataset("payments-bureau", dataset_pb2.Dataset(title=...), publication)
+        steward.submit_dataset(listing.name, etag=listing.etag)
+
+The exchange gets the description that the node signed, never a record.
 """
 
 import time
@@ -13,7 +15,6 @@ from bourse.compute.v1 import (
     consent_service_pb2,
     consent_service_pb2_grpc,
     evaluation_service_pb2,
-    evaluation_service_pb2_grpc,
     publication_pb2,
     publication_service_pb2,
     publication_service_pb2_grpc,
@@ -27,7 +28,7 @@ from bourse.exchange.v1 import (
 from bourse.type.v1 import agreement_pb2
 from google.protobuf import field_mask_pb2
 
-from clients.agreement import check_agreement
+from clients.agreement import check_agreement, check_turn
 from clients.connection import PAGE_SIZE, Peer, new_request_id, paged
 from clients.errors import BourseError, EvidenceError
 from clients.market import MarketClient
@@ -206,9 +207,10 @@ class ProviderClient(MarketClient):
 
         Compared are license, dataset, revision and its digest, parties, scenario, terms, columns with their
         bins, participants, keys and the exchange; the description's signature is verified. Raises
-        EvidenceError, with nothing signed, for any difference.
+        EvidenceError, with nothing signed, for any difference; BourseError when it is not our turn.
         """
         license_ = self.license(name)
+        check_turn(license_, "provider")
         seen = terms if terms is not None else self.remembered_terms(name)
         description, payload = self.described(license_.dataset, license_.revision)
         checked = check_agreement(
@@ -246,9 +248,4 @@ class ProviderClient(MarketClient):
 
     def usage(self, license_name: str) -> evaluation_service_pb2.LicenseUsage:
         """Return what the own node has charged to a license."""
-        node = self.node
-        service = evaluation_service_pb2_grpc.EvaluationServiceStub(node.channel)
-        return node.call(
-            service.GetLicenseUsage,
-            evaluation_service_pb2.GetLicenseUsageRequest(license=license_name),
-        )
+        return self.usage_at(self.node, self.license(license_name))

@@ -22,7 +22,7 @@ OWN_COLUMN = "own_part"
 class Results:
     """Scores in the bank's order. `own` is base points and the bank's part; `parts` one per dataset.
 
-    `charged` are the rows and bits that each dataset's license was charged for the job.
+    `charged` are the rows and bits that each dataset's license, named in `licenses`, was charged for the job.
     """
 
     job: str
@@ -30,6 +30,7 @@ class Results:
     own: tuple[int, ...] = field(repr=False)
     parts: Mapping[str, tuple[int, ...]] = field(repr=False)
     charged: Mapping[str, Mapping[str, int]]
+    licenses: Mapping[str, str]
 
     @property
     def scores(self) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -23,7 +24,7 @@ from bourse.compute.v1 import evaluation_pb2, evaluation_service_pb2, evaluation
 from bourse.type.v1 import query_pb2, record_pb2, signature_pb2, statement_pb2
 
 from clients.agreement import CheckedAgreement
-from clients.connection import Meter, Peer
+from clients.connection import Meter, Peer, RefusedError
 from clients.errors import BourseError, EvidenceError
 from clients.evidence import (
     MAX_STATEMENT_BYTES,
@@ -48,23 +49,33 @@ ROWS_TAG = "bourse/release/v1/rows"
 
 
 class ScoringError(BourseError):
-    """A job stopped. What was opened is written down; `job` goes on with it."""
+    """A job stopped. What was opened is written down, and `BankClient.resume` goes on with `job`.
+
+    Where a clause refuses for good, `BankClient.opened` still gives the rows that were charged.
+    """
 
     def __init__(self, cause: BourseError, job: str) -> None:
-        resume = f"Go on with `bourse bank score --resume {job}`; nothing is charged twice."
+        lasting = isinstance(cause, RefusedError) and not cause.passing
+        onward = (
+            f"`bourse bank score --resume {job}` goes on should that change, and with `--opened` writes the "
+            "rows opened so far; nothing is charged twice."
+            if lasting
+            else f"Go on with `bourse bank score --resume {job}`; nothing is charged twice."
+        )
         super().__init__(
             cause.reason,
             cause.message,
             clause=cause.clause,
             limit=cause.limit,
             asked=cause.asked,
-            way_out=f"{cause.way_out} {resume}".strip(),
+            way_out=f"{cause.way_out} {onward}".strip(),
             fields=cause.fields,
         )
+        self.cause = cause
         self.job = job
 
     def as_dict(self) -> dict[str, object]:
-        return {**super().as_dict(), "job": self.job}
+        return {**self.cause.as_dict(), **super().as_dict(), "job": self.job}
 
 
 @dataclass(frozen=True)
@@ -121,6 +132,10 @@ class Scorer:
             one.result()
 
     def _evaluate(self, asked: Asked) -> None:
+        with _naming_the_license(asked):
+            self._create_evaluations(asked)
+
+    def _create_evaluations(self, asked: Asked) -> None:
         for number, chunk in enumerate(self.plan.providers[asked.place].chunks):
             if self.job.evaluation(asked.place, number) is None:
                 name = self._create_evaluation(asked, number, chunk)
@@ -148,6 +163,10 @@ class Scorer:
         return created.name
 
     def _release(self, asked: Asked) -> None:
+        with _naming_the_license(asked):
+            self._open_blocks(asked)
+
+    def _open_blocks(self, asked: Asked) -> None:
         for number, chunk in enumerate(self.plan.providers[asked.place].chunks):
             name = self.job.evaluation(asked.place, number)
             if name is None:
@@ -247,14 +266,29 @@ class Scorer:
         return min(chunk * CHUNK_ROWS, self.plan.rows)
 
 
-def opened_parts(job: Job, plan: Plan, place: int) -> Iterator[int]:
-    """Yield a provider's part of every row of a finished job, in the bank's order."""
-    for number, chunk in enumerate(plan.providers[place].chunks):
-        for block in range(len(chunk.blocks)):
-            opened = job.block(place, number, block)
-            if opened is None:
-                raise EvidenceError("The job is not finished.", way_out=f"Resume {job.name}.")
-            yield from opened.parts
+@dataclass(frozen=True)
+class OpenedRow:
+    """A row that is open at every provider: its identifier, the bank's own part, and each provider's."""
+
+    identifier: str = field(repr=False)
+    own: int = field(repr=False)
+    parts: tuple[int, ...] = field(repr=False)
+
+
+def opened_rows(job: Job, plan: Plan) -> Iterator[OpenedRow]:
+    """Yield the rows whose blocks are open at every provider, in the bank's order."""
+    for number in range(-(-plan.rows // CHUNK_ROWS)):
+        rows = job.rows(number)
+        for block, start in enumerate(range(0, len(rows.ids), BLOCK_ROWS)):
+            opened = [job.block(place, number, block) for place in range(len(plan.providers))]
+            parts = [one.parts for one in opened if one is not None]
+            if len(parts) < len(opened):
+                continue
+            end = start + BLOCK_ROWS
+            for identifier, own, *theirs in zip(
+                rows.ids[start:end], rows.own[start:end], *parts, strict=True
+            ):
+                yield OpenedRow(identifier, own, tuple(theirs))
 
 
 def charged(job: Job, plan: Plan, place: int) -> dict[str, int]:
@@ -331,6 +365,16 @@ def check_released(
     ):
         raise EvidenceError("The record is not that of this release.")
     return statement
+
+
+@contextmanager
+def _naming_the_license(asked: Asked) -> Iterator[None]:
+    """Let a node's refusal say under which license it was asked."""
+    try:
+        yield
+    except RefusedError as error:
+        error.license = asked.agreement.agreement.license
+        raise
 
 
 def _service(asked: Asked) -> evaluation_service_pb2_grpc.EvaluationServiceStub:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clients.cli import negotiation, scorecards
+from clients.cli.listings import show_listing
 from clients.cli.negotiation import LicenseArgument, NoteOption
 from clients.cli.output import (
     HomeOption,
     JSONFlag,
     ReasonOption,
     YesFlag,
-    confirm,
     note,
     progress,
     refusals,
@@ -42,11 +42,12 @@ def key_proof(
         Path | None, typer.Option(help="The identity directory; default: that of the home.")
     ] = None,
     home: HomeOption = None,
+    as_json: JSONFlag = False,
 ) -> None:
     """Prove to the administrator that this identity holds its signing key. Prints JSON to hand over."""
     from clients.cli.keys import show_key_proof  # noqa: PLC0415 - keeps `bourse --help` fast
 
-    show_key_proof(home, identity, "bank")
+    show_key_proof(home, identity, "bank", as_json=as_json)
 
 
 @app.command()
@@ -58,7 +59,7 @@ def catalog(
 ) -> None:
     """Show the listed datasets, or one with its columns and bins."""
     from clients.cli.names import full_name  # noqa: PLC0415 - keeps `bourse --help` fast
-    from clients.cli.views import dataset_view, description_view  # noqa: PLC0415 - as above
+    from clients.cli.views import dataset_view  # noqa: PLC0415 - as above
 
     with refusals(as_json=as_json), _client(home) as client:
         if dataset is None:
@@ -67,14 +68,8 @@ def catalog(
             show_rows("Catalog", rows, columns, as_json=as_json, key="datasets")
             return
         name = full_name("datasets", dataset)
-        view = dataset_view(client.dataset(name))
-        description, _ = client.described(name)
-        if as_json:
-            show_json(view)
-            return
-        show_facts("Dataset", {key: value for key, value in view.items() if key != "revision"}, as_json=False)
-        shown = ("name", "meaning", "unit", "bins", "complete_permille", "valid_permille")
-        show_rows("Columns", description_view(description)["columns"], shown, as_json=False)
+        client.described(name)
+        show_listing(dataset_view(client.dataset(name)), as_json=as_json)
 
 
 @license_app.command("request")
@@ -85,10 +80,10 @@ def license_request(
     revision: Annotated[int, typer.Option(min=0, help="The revision; 0 is the newest.")] = 0,
     terms: negotiation.TermsFile = None,
     column: negotiation.ColumnOption = None,
-    drop: negotiation.DropOption = 9,
-    max_rows: negotiation.MaxRowsOption = 1000,
-    max_openings_per_entity: negotiation.OpeningsOption = 3,
-    max_models: negotiation.MaxModelsOption = 1,
+    drop: negotiation.DropOption = None,
+    max_rows: negotiation.MaxRowsOption = None,
+    max_openings_per_entity: negotiation.OpeningsOption = None,
+    max_models: negotiation.MaxModelsOption = None,
     max_bits: negotiation.MaxBitsOption = None,
     valid_from: negotiation.FromOption = None,
     valid_until: negotiation.UntilOption = None,
@@ -125,10 +120,10 @@ def license_counter(
     *,
     terms: negotiation.TermsFile = None,
     column: negotiation.ColumnOption = None,
-    drop: negotiation.DropOption = 9,
-    max_rows: negotiation.MaxRowsOption = 1000,
-    max_openings_per_entity: negotiation.OpeningsOption = 3,
-    max_models: negotiation.MaxModelsOption = 1,
+    drop: negotiation.DropOption = None,
+    max_rows: negotiation.MaxRowsOption = None,
+    max_openings_per_entity: negotiation.OpeningsOption = None,
+    max_models: negotiation.MaxModelsOption = None,
     max_bits: negotiation.MaxBitsOption = None,
     valid_from: negotiation.FromOption = None,
     valid_until: negotiation.UntilOption = None,
@@ -136,7 +131,7 @@ def license_counter(
     home: HomeOption = None,
     as_json: JSONFlag = False,
 ) -> None:
-    """Answer an offer with other terms, by options or a file. Recorded."""
+    """Answer an offer with other terms, by options or a file; what they leave out stays. Recorded."""
     from clients.cli.names import full_name  # noqa: PLC0415 - keeps `bourse --help` fast
 
     with refusals(as_json=as_json), _client(home) as client:
@@ -145,6 +140,7 @@ def license_counter(
             client,
             seen.dataset,
             seen.revision,
+            on_the_table=seen.terms,
             terms_file=terms,
             columns=column,
             drop=drop,
@@ -173,8 +169,7 @@ def license_accept(
     with refusals(as_json=as_json), _client(home) as client:
         seen = client.license(full_name("licenses", license_name))
         seen.etag = etag or seen.etag
-        negotiation.show_before_signing(seen, as_json=as_json)
-        confirm("Accept these terms?", yes=yes, as_json=as_json)
+        negotiation.agree_to(seen, "Accept these terms?", yes=yes, as_json=as_json)
         negotiation.show_license(client.accept_license(seen), as_json=as_json)
 
 
@@ -194,8 +189,7 @@ def license_verify(
 
     with refusals(as_json=as_json), _client(home) as client:
         name = full_name("licenses", license_name)
-        negotiation.show_before_signing(client.license(name), as_json=as_json)
-        confirm("Sign this agreement?", yes=yes, as_json=as_json)
+        negotiation.agree_to(client.license(name), "Sign this agreement?", yes=yes, as_json=as_json)
         signed = client.verify_license(name, terms=negotiation.terms_given(client, name, terms))
         negotiation.show_license(signed, as_json=as_json)
 
@@ -302,6 +296,9 @@ def score(
         list[str] | None, typer.Option("--license", help="Use deployments under this license; repeat.")
     ] = None,
     resume: Annotated[str | None, typer.Option(help="Go on with this job instead of starting one.")] = None,
+    opened: Annotated[
+        bool, typer.Option("--opened", help="With --resume: ask nobody, write the rows that are open by now.")
+    ] = False,
     home: HomeOption = None,
     as_json: JSONFlag = False,
 ) -> None:
@@ -317,6 +314,14 @@ def score(
             "a new job needs --scorecard, --rows and --consent-reference; an old one --resume JOB",
             param_hint="--scorecard, --rows, --consent-reference",
         )
+    if opened and resume is None:
+        raise typer.BadParameter("is for a job that was started; add --resume JOB", param_hint="--opened")
+    remarks: list[str] = []
+
+    def remark(text: str) -> None:
+        remarks.append(text)
+        note(text, as_json=as_json)
+
     with refusals(as_json=as_json):
         check_results_path(out)
         meter = Meter()
@@ -325,7 +330,9 @@ def score(
             def show(dataset: str, step: str, done: int, total: int) -> None:
                 draw(f"{dataset}: {step}", done, total)
 
-            if resume is not None or scorecard is None or rows is None:
+            if opened:
+                results = client.opened(resume or "")
+            elif resume is not None or scorecard is None or rows is None:
                 results = client.resume(resume or "", on_progress=show, meter=meter)
             else:
                 card = load_scorecard(scorecard)
@@ -339,12 +346,13 @@ def score(
                         f"Job {name}. If it stops, go on with: bourse bank score --resume {name} --out {out}",
                         as_json=as_json,
                     ),
+                    on_remark=remark,
                     on_progress=show,
                     meter=meter,
                 )
         with meter.timed("write results"):
             write_results(results, out)
-        _show_scored(results, out, meter, as_json=as_json)
+        _show_scored(results, out, meter, remarks, as_json=as_json)
 
 
 @app.command()
@@ -390,7 +398,7 @@ def usage(
         show_rows("Charged by the nodes", rows, columns, as_json=as_json, key="usage")
 
 
-def _show_scored(results: "Results", out: Path, meter: "Meter", *, as_json: bool) -> None:
+def _show_scored(results: "Results", out: Path, meter: "Meter", remarks: list[str], *, as_json: bool) -> None:
     from clients.cli.views import costs_view  # noqa: PLC0415 - keeps `bourse --help` fast
 
     facts = {
@@ -398,11 +406,13 @@ def _show_scored(results: "Results", out: Path, meter: "Meter", *, as_json: bool
         "rows": len(results.ids),
         "out": str(out),
         "charged": {dataset: dict(charge) for dataset, charge in results.charged.items()},
+        "licenses": dict(results.licenses),
+        "remarks": remarks,
     }
     if as_json:
         show_json({**facts, "steps": costs_view(meter.costs())})
         return
-    show_facts("Scored", facts, as_json=False)
+    show_facts("Scored", {**facts, "remarks": ""}, as_json=False)
     _show_steps(meter)
 
 
@@ -410,7 +420,8 @@ def _show_steps(meter: "Meter") -> None:
     from clients.cli.views import costs_view  # noqa: PLC0415 - keeps `bourse --help` fast
 
     rows = [{"step": step, **cost} for step, cost in costs_view(meter.costs()).items()]
-    show_rows("Steps", rows, STEP_COLUMNS, as_json=False)
+    if rows:
+        show_rows("Steps", rows, STEP_COLUMNS, as_json=False)
 
 
 def _client(home: Path | None) -> "BankClient":

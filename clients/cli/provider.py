@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clients.cli import negotiation
+from clients.cli.listings import show_columns, show_listing
 from clients.cli.negotiation import LicenseArgument, NoteOption
 from clients.cli.output import (
     HomeOption,
     JSONFlag,
     ReasonOption,
     YesFlag,
-    confirm,
     note,
     progress,
     refusals,
@@ -50,11 +50,12 @@ def key_proof(
         Path | None, typer.Option(help="The identity directory; default: that of the home.")
     ] = None,
     home: HomeOption = None,
+    as_json: JSONFlag = False,
 ) -> None:
     """Prove to the administrator that this identity holds its signing key. Prints JSON to hand over."""
     from clients.cli.keys import show_key_proof  # noqa: PLC0415 - keeps `bourse --help` fast
 
-    show_key_proof(home, identity, purpose)
+    show_key_proof(home, identity, purpose, as_json=as_json)
 
 
 @app.command()
@@ -118,6 +119,7 @@ def publish(
         )
         with _client(home) as client:
             name = full_name("datasets", dataset)
+            _check_new(client, name)
             publication = _prepare(client, name, specification, file, change_note, as_json=as_json)
             _remarks(publication, as_json=as_json)
             made = client.create_dataset(name.removeprefix("datasets/"), listing, publication)
@@ -147,7 +149,7 @@ def dataset_show(dataset: DatasetArgument, *, home: HomeOption = None, as_json: 
     from clients.cli.views import dataset_view  # noqa: PLC0415 - as above
 
     with refusals(as_json=as_json), _client(home) as client:
-        show_facts("Dataset", dataset_view(client.dataset(full_name("datasets", dataset))), as_json=as_json)
+        show_listing(dataset_view(client.dataset(full_name("datasets", dataset))), as_json=as_json)
 
 
 @dataset_app.command("submit")
@@ -159,7 +161,7 @@ def dataset_submit(dataset: DatasetArgument, *, home: HomeOption = None, as_json
     with refusals(as_json=as_json), _client(home) as client:
         seen = client.dataset(full_name("datasets", dataset))
         changed = client.submit_dataset(seen.name, etag=seen.etag)
-        show_facts("Dataset", dataset_view(changed), as_json=as_json)
+        show_listing(dataset_view(changed), as_json=as_json)
 
 
 @dataset_app.command("update")
@@ -192,7 +194,7 @@ def dataset_update(
                 repeated = getattr(listing, field)
                 del repeated[:]
                 repeated.extend(values)
-        show_facts("Dataset", dataset_view(client.update_dataset(listing, changes)), as_json=as_json)
+        show_listing(dataset_view(client.update_dataset(listing, changes)), as_json=as_json)
 
 
 @dataset_app.command("revise")
@@ -217,7 +219,9 @@ def dataset_revise(
         if as_json:
             show_json({"publication": publication_view(publication), "revision": revision_view(revision)})
         else:
-            show_facts("Revision", revision_view(revision), as_json=False)
+            view = revision_view(revision)
+            show_facts("Revision", {**view, "columns": None}, as_json=False)
+            show_columns(view["columns"])
 
 
 @dataset_app.command("suspend")
@@ -230,7 +234,7 @@ def dataset_suspend(
 
     with refusals(as_json=as_json), _client(home) as client:
         changed = client.suspend_dataset(full_name("datasets", dataset), reason)
-        show_facts("Dataset", dataset_view(changed), as_json=as_json)
+        show_listing(dataset_view(changed), as_json=as_json)
 
 
 @dataset_app.command("delist")
@@ -243,7 +247,7 @@ def dataset_delist(
 
     with refusals(as_json=as_json), _client(home) as client:
         changed = client.delist_dataset(full_name("datasets", dataset), reason)
-        show_facts("Dataset", dataset_view(changed), as_json=as_json)
+        show_listing(dataset_view(changed), as_json=as_json)
 
 
 @license_app.command("list")
@@ -275,14 +279,14 @@ def license_offer(
     license_name: LicenseArgument,
     *,
     as_requested: Annotated[
-        bool, typer.Option("--as-requested", help="Offer the terms that the bank asked for.")
+        bool, typer.Option("--as-requested", help="Offer the terms requested; so it is without options too.")
     ] = False,
     terms: negotiation.TermsFile = None,
     column: negotiation.ColumnOption = None,
-    drop: negotiation.DropOption = 9,
-    max_rows: negotiation.MaxRowsOption = 1000,
-    max_openings_per_entity: negotiation.OpeningsOption = 3,
-    max_models: negotiation.MaxModelsOption = 1,
+    drop: negotiation.DropOption = None,
+    max_rows: negotiation.MaxRowsOption = None,
+    max_openings_per_entity: negotiation.OpeningsOption = None,
+    max_models: negotiation.MaxModelsOption = None,
     max_bits: negotiation.MaxBitsOption = None,
     valid_from: negotiation.FromOption = None,
     valid_until: negotiation.UntilOption = None,
@@ -291,20 +295,24 @@ def license_offer(
     home: HomeOption = None,
     as_json: JSONFlag = False,
 ) -> None:
-    """Answer a request: with the terms requested, or with others. Recorded."""
+    """Answer a request: as it is, or with other terms; what options and file leave out stays. Recorded."""
     from clients.cli.names import full_name  # noqa: PLC0415 - keeps `bourse --help` fast
 
+    numbers = (drop, max_rows, max_openings_per_entity, max_models, max_bits)
+    others = any(one is not None for one in (terms, column, *numbers, valid_from, valid_until))
+    if as_requested and others:
+        raise typer.BadParameter("offers the terms requested and no others", param_hint="--as-requested")
     with refusals(as_json=as_json), _client(home) as client:
         seen = client.license(full_name("licenses", license_name))
-        if as_requested:
-            negotiation.show_before_signing(seen, as_json=as_json)
-            confirm("Offer these terms?", yes=yes, as_json=as_json)
-            offered = None
+        offered = None
+        if not others:
+            negotiation.agree_to(seen, "Offer these terms?", yes=yes, as_json=as_json)
         else:
             offered = negotiation.wanted_terms(
                 client,
                 seen.dataset,
                 seen.revision,
+                on_the_table=seen.terms,
                 terms_file=terms,
                 columns=column,
                 drop=drop,
@@ -334,8 +342,7 @@ def license_agree(
 
     with refusals(as_json=as_json), _client(home) as client:
         name = full_name("licenses", license_name)
-        negotiation.show_before_signing(client.license(name), as_json=as_json)
-        confirm("Sign this agreement?", yes=yes, as_json=as_json)
+        negotiation.agree_to(client.license(name), "Sign this agreement?", yes=yes, as_json=as_json)
         signed = client.agree_license(name, terms=negotiation.terms_given(client, name, terms))
         negotiation.show_license(signed, as_json=as_json)
 
@@ -387,6 +394,25 @@ def usage(license_name: LicenseArgument, *, home: HomeOption = None, as_json: JS
         show_facts("Charged by the node", used, as_json=as_json)
 
 
+def _check_new(client: "ProviderClient", name: str) -> None:
+    """Refuse a dataset that is listed or drafted already, before a node reads a large file for it."""
+    from clients.connection import RefusedError  # noqa: PLC0415 - keeps `bourse --help` fast
+    from clients.errors import BourseError  # noqa: PLC0415 - as above
+
+    try:
+        client.dataset(name)
+    except RefusedError as error:
+        if error.reason != "DATASET_NOT_FOUND":
+            raise
+        return
+    raise BourseError(
+        "DATASET_EXISTS",
+        f"{name} is there already; nothing was read.",
+        way_out="`bourse provider dataset revise` gives it new records, `submit` hands a draft to review; or "
+        "choose another name.",
+    )
+
+
 def _prepare(
     client: "ProviderClient",
     dataset: str,
@@ -420,8 +446,7 @@ def _show_published(publication: "publication_pb2.Publication", made: "dataset_p
     from clients.cli.views import dataset_view, publication_view  # noqa: PLC0415 - loaded already
 
     prepared = publication_view(publication)
-    columns = ("name", "unit", "bins", "complete_permille", "valid_permille")
-    show_rows("Published columns", prepared["description"]["columns"], columns, as_json=False)
+    show_columns(prepared["description"]["columns"])
     listed = dataset_view(made)
     shown = {key: listed[key] for key in ("name", "title", "state", "scenarios", "identifier_scheme")}
     shown |= {"rows, not published": publication.rows, "rows at least": listed["revision"]["rows_at_least"]}

@@ -189,7 +189,9 @@ def deployment_view(deployment: Deployment) -> dict[str, Any]:
         "license": deployment.license,
         "dataset": deployment.dataset,
         "sealing": deployment.opened.name if deployment.opened else "",
-        "state": "accepted" if deployment.accepted else "interrupted",
+        "state": (
+            "accepted" if deployment.accepted else "interrupted" if deployment.opened else "not-opened"
+        ),
         "weights": len(deployment.weights),
         "create_time": deployment.create_time.isoformat(),
     }

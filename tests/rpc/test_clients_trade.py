@@ -359,7 +359,7 @@ def test_without_yes_a_program_signs_nothing(world, licenses):
 
 def test_tables_for_people_show_what_json_says(world, licenses, deployed):
     home = world.home("analyst")
-    assert "datasets/payments" in world.plain("bank", "catalog", "--home", home).stdout
+    assert "\n payments" in world.plain("bank", "catalog", "--home", home).stdout
     assert "late | defaulted" in world.plain("bank", "catalog", "payments", "--home", home).stdout
     assert "payments" in world.plain("bank", "deployments", "--home", home).stdout
     assert "10000" in world.plain("bank", "usage", licenses[0], "--home", home).stdout

@@ -169,7 +169,12 @@ def test_terms_changed_in_license_and_agreement_alike_are_still_not_those_seen()
 def test_the_steward_signs_only_with_the_key_that_the_agreement_pins():
     with pytest.raises(EvidenceError) as error:
         checked(agreement(steward_key=public_key_of(STRANGER)), signer="provider")
-    assert error.value.fields == (("provider's key", "is not the signing key of this identity"),)
+    assert error.value.fields == (
+        (
+            "provider's key",
+            "is not the signing key of this identity; `key-proof` makes what registers that one",
+        ),
+    )
 
 
 def test_an_agreement_in_another_spelling_is_refused():

@@ -13,7 +13,8 @@ from clients_world import SCORECARD, run
 from typer.main import get_command
 
 from clients.cli.main import app
-from clients.cli.output import refusals, show_error
+from clients.cli.moments import parse_moment
+from clients.cli.output import refusals, show_error, show_facts, show_rows
 from clients.errors import BourseError
 from clients.pki.directories import create_identity, init_authority
 from wire.identity import Identity
@@ -84,7 +85,7 @@ def test_help_loads_neither_the_network_nor_numbers():
 @pytest.mark.parametrize(("name", "command"), leaves(), ids=lambda one: one if isinstance(one, str) else "")
 def test_every_command_has_json_and_explains_every_option(name, command):
     options = [option for one in command.params for option in one.opts]
-    assert "--json" in options or name.endswith("key-proof")
+    assert "--json" in options
     assert command.help
     assert all(getattr(one, "help", "") for one in command.params), name
 
@@ -131,7 +132,10 @@ def test_an_exchange_that_is_not_there_is_a_clear_refusal(tmp_path, identity, mo
     done = run("bank", "catalog", "--json")
     said = json.loads(done.stderr)["error"]
     assert (done.exit_code, said["reason"]) == (1, "SERVER_UNREACHABLE")
-    assert said["server"] == EXCHANGE
+    assert (said["server"], said["address"]) == (EXCHANGE, "127.0.0.1:1")
+    for_people = run("bank", "catalog").stderr
+    assert f"  By:      {EXCHANGE}\n  At:      127.0.0.1:1\n" in for_people
+    assert f"Waiting for {EXCHANGE} at 127.0.0.1:1: attempt 2 of 6" in for_people
 
 
 def test_a_proof_of_possession_names_party_purpose_and_key(tmp_path, identity):
@@ -139,6 +143,8 @@ def test_a_proof_of_possession_names_party_purpose_and_key(tmp_path, identity):
     from_home = run("bank", "key-proof", "--home", tmp_path / "home")
     from_identity = run("bank", "key-proof", "--identity", identity)
     assert from_home.stdout == from_identity.stdout
+    refused = run("bank", "key-proof", "--home", tmp_path / "none", "--json")
+    assert json.loads(refused.stderr)["error"]["reason"] == "HOME_UNUSABLE"
     said = json.loads(from_home.stdout)
     assert (said["party"], said["purpose"]) == ("parties/harbour", "bank")
     assert set(said) == {"party", "purpose", "public_key", "signature"}
@@ -183,9 +189,33 @@ def test_a_scorecard_is_imported_without_any_exchange_when_all_columns_are_the_b
         ["nonsense"],
     ],
 )
-def test_wrong_usage_is_status_2_and_sends_nothing(arguments, tmp_path):
+def test_wrong_usage_is_status_2_and_sends_nothing(arguments):
     done = run(*arguments)
     assert done.exit_code == 2, done.stderr
+    as_json = run(*arguments, "--json")
+    assert (as_json.exit_code, as_json.stdout) == (2, "")
+    error = json.loads(as_json.stderr)["error"]
+    assert error["reason"] == "USAGE_WRONG"
+    assert error["message"]
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-01-31", datetime(2026, 1, 31, tzinfo=UTC)),
+        ("2026-01-31T13:05", datetime(2026, 1, 31, 13, 5, tzinfo=UTC)),
+        ("2026-01-31T13:05:00.250000Z", datetime(2026, 1, 31, 13, 5, 0, 250_000, tzinfo=UTC)),
+        ("2026-01-31T15:05:00+02:00", datetime(2026, 1, 31, 13, 5, tzinfo=UTC)),
+    ],
+)
+def test_a_time_is_read_as_records_print_it_and_is_utc_unless_it_says_otherwise(text, moment):
+    assert parse_moment(text) == moment
+
+
+def test_a_time_that_is_none_is_wrong_usage_with_an_example():
+    done = run("regulator", "records", "list", "--since", "yesterday", "--json")
+    assert done.exit_code == 2
+    assert "2026-01-31T13:05" in json.loads(done.stderr)["error"]["message"]
 
 
 def test_an_error_for_people_says_clause_limit_asked_and_way_out(capsys):
@@ -200,6 +230,30 @@ def test_an_error_for_people_says_clause_limit_asked_and_way_out(capsys):
         "Refused: The license refuses.\n  Clause:  max_rows\n  Limit:   20\n  Asked:   21\n"
         "  - rows: too many\nWay out: Ask for 20.\n(CLAUSE_REFUSED)\n"
     )
+
+
+def test_a_field_that_is_all_the_message_says_is_not_said_twice(capsys):
+    field = {"field": "party_id", "problem": "too short"}
+    show_error({"reason": "X", "message": "party_id: too short", "fields": [field]}, as_json=False)
+    assert capsys.readouterr().err == "Refused: party_id: too short\n(X)\n"
+
+
+def test_facts_are_lines_that_say_nothing_of_what_is_empty(capsys):
+    keys = [{"purpose": "bank", "public_key": KEY, "retired": ""}]
+    show_facts("Party", {"display_name": "X", "signing_keys": keys, "node_address": ""}, as_json=False)
+    assert capsys.readouterr().out == (
+        f"Party\n  display name  X\n  signing keys  purpose bank, public_key {KEY}\n"
+    )
+
+
+def test_rows_name_resources_as_commands_take_them(capsys):
+    show_rows(
+        "Licenses", [{"name": "licenses/1234abcd", "note": "datasets/x y"}], ("name", "note"), as_json=False
+    )
+    shown = capsys.readouterr().out
+    assert "licenses/" not in shown
+    assert "1234abcd" in shown
+    assert "datasets/x y" in shown
 
 
 def test_what_others_wrote_cannot_move_the_terminal(capsys):

@@ -1,6 +1,6 @@
 """Specifications and terms as users write them: read by place, refused by place."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from bourse.type.v1 import query_pb2
@@ -8,7 +8,7 @@ from bourse.type.v1 import query_pb2
 from clients.column_file import load_specification
 from clients.errors import InputError
 from clients.files import write_atomically, write_lines
-from clients.terms import WantedTerms, load_terms, terms_json
+from clients.terms import WantedTerms, covers, load_terms, terms_json, wanted_of
 
 EXAMPLE = """
 id_column = "applicant"
@@ -148,3 +148,24 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     assert write_lines(path, ["one", "two"]) == 2
     assert path.read_text() == "one\ntwo\n"
     assert [one.name for one in tmp_path.iterdir()] == ["out"]
+
+
+def test_terms_that_a_user_gives_leave_the_others_as_they_are_on_the_table():
+    table = wanted_of(
+        WantedTerms(columns=["job"], max_rows=300, max_models=2).resolved(["job", "housing"], NOW)
+    )
+    later = datetime(2027, 1, 1, tzinfo=UTC)
+    kept = WantedTerms(valid_until=later).over(table).resolved(["job", "housing"], later)
+    assert (list(kept.columns), kept.max_rows, kept.max_bits, kept.max_models) == (["job"], 300, 3300, 2)
+    assert (kept.valid_from.ToDatetime(tzinfo=UTC), kept.valid_until.ToDatetime(tzinfo=UTC)) == (NOW, later)
+    fewer = WantedTerms(max_rows=100).over(table).resolved(["job", "housing"], later)
+    assert (fewer.max_rows, fewer.max_bits, fewer.max_models) == (100, 1100, 2)
+    finer = WantedTerms(drop=7, max_bits=9).over(table).resolved(["job", "housing"], later)
+    assert (finer.drop, finer.max_rows, finer.max_bits) == (7, 300, 9)
+
+
+def test_terms_cover_their_first_moment_and_not_their_last():
+    terms = WantedTerms(valid_until=datetime(2027, 1, 1, tzinfo=UTC)).resolved(["job"], NOW)
+    assert covers(terms, NOW)
+    assert not covers(terms, NOW - timedelta(microseconds=1))
+    assert not covers(terms, datetime(2027, 1, 1, tzinfo=UTC))
