@@ -89,7 +89,8 @@ class Evaluations:
         """Start to evaluate, and return the reply to it, the first one when repeated.
 
         `entity_ids` has passed `check_entity_ids`. Raises SealingNotFoundError, SealingStateError,
-        ClauseRefusedError and RequestIdReusedError. Nothing in it depends on who is known.
+        ClauseRefusedError, BlocksWaitingError and RequestIdReusedError. Nothing in it depends on who is
+        known.
         """
         database = self._node.database
         first = await database.read(lambda connection: idempotency.first_reply(connection, key))
@@ -128,6 +129,7 @@ class Evaluations:
                 caps.charge_for(agreement, len(entity_keys)),
                 licenses.openings(connection, agreement.license, entity_keys),
             )
+            evaluation.require_room(licenses.blocks_waiting(connection, agreement.license), len(blocks))
             model.require_blocks_left(sealings.blocks_so_far(connection, sealing_name), len(blocks))
             sealings.count_blocks(connection, sealing_name, len(blocks))
             evaluations.add(connection, job, closed_salt, blocks)

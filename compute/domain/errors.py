@@ -78,6 +78,10 @@ class EvaluationNotFoundError(NodeError):
     """The caller's party has no evaluation or block of this name."""
 
 
+class BlocksWaitingError(NodeError):
+    """Too many blocks of a license were evaluated and never released."""
+
+
 class EvaluationStateError(NodeError):
     """The evaluation or block is not done, or failed."""
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from compute.domain.errors import EvaluationStateError, FieldError
+from compute.domain.errors import BlocksWaitingError, EvaluationStateError, FieldError
 from compute.domain.names import check_text
 from sealed.block import place
 from wire.bins import has_control_characters, trimmed
@@ -21,6 +21,8 @@ from wire.framing import tagged_hash
 
 MAX_ENTITIES: Final = 65_536
 MAX_ENTITY_ID_BYTES: Final = 64
+MAX_BLOCKS_WAITING: Final = 1024
+"""256 MiB of sealed blocks, 8 million rows, of each license."""
 MAX_CONSENT_CHARACTERS: Final = 200
 ENTITY_KEY_BYTES: Final = 16
 SALT_BYTES: Final = 32
@@ -155,3 +157,15 @@ def require_evaluated(data: bytes | None, state: EvaluationState) -> bytes:
             else "the block is not evaluated yet; poll GetEvaluation and ask again"
         )
     return data
+
+
+def require_room(waiting: int, more: int) -> None:
+    """Raise BlocksWaitingError when a license would have too many blocks that were never released.
+
+    Evaluation is free: without this, a license for one row could fill the node's disk.
+    """
+    if waiting + more > MAX_BLOCKS_WAITING:
+        raise BlocksWaitingError(
+            f"at most {MAX_BLOCKS_WAITING} blocks of a license may wait for their release, of which "
+            f"{waiting} do; asked for {more} more: release blocks that were evaluated before"
+        )

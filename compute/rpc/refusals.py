@@ -5,6 +5,7 @@ from typing import Final
 from grpc import StatusCode
 
 from compute.domain.errors import (
+    BlocksWaitingError,
     BusyError,
     ClauseRefusedError,
     ConsentDatasetNotFoundError,
@@ -45,6 +46,7 @@ TABLE: Final[dict[type[Exception], tuple[StatusCode, str]]] = {
     SealingStateError: (StatusCode.FAILED_PRECONDITION, "SEALING_STATE"),
     SealedModelError: (StatusCode.INVALID_ARGUMENT, "SEALED_MODEL_INVALID"),
     EvaluationNotFoundError: (StatusCode.NOT_FOUND, "EVALUATION_NOT_FOUND"),
+    BlocksWaitingError: (StatusCode.FAILED_PRECONDITION, "BLOCKS_WAITING"),
     EvaluationStateError: (StatusCode.FAILED_PRECONDITION, "EVALUATION_STATE"),
     ReleaseRefusedError: (StatusCode.FAILED_PRECONDITION, "RELEASE_REFUSED"),
     UnrecordedError: (StatusCode.UNAVAILABLE, "RELEASE_UNRECORDED"),

@@ -18,7 +18,7 @@ from compute.store.packing import (
     rows_of,
     time_of,
 )
-from compute.store.schema import block, evaluation
+from compute.store.schema import block, evaluation, license_
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ def add(
             create_time=micros(row.create_time),
         )
     )
+    _count_waiting(connection, row.name, len(blocks))
     connection.execute(
         insert(block),
         [
@@ -97,12 +98,14 @@ def running(connection: Connection) -> list[str]:
 
 
 def fail(connection: Connection, name: str, error: str) -> None:
-    """Give a running evaluation its error."""
-    connection.execute(
+    """Give a running evaluation its error; its blocks without bytes wait for nothing any more."""
+    failed = connection.execute(
         update(evaluation)
         .where(evaluation.c.name == name, evaluation.c.state == EvaluationState.RUNNING.value)
         .values(state=EvaluationState.FAILED.value, error=error)
     )
+    if failed.rowcount:
+        _count_waiting(connection, name, -len(blocks_to_do(connection, name)))
 
 
 def blocks_to_do(connection: Connection, name: str) -> list[int]:
@@ -212,7 +215,16 @@ def sealed_block(connection: Connection, name: str, number: int) -> SealedBlock 
 
 
 def charge_by(connection: Connection, name: str, number: int, release: str | None) -> None:
-    """Note which release was charged for a block; None when the charge is given back."""
+    """Note which release was charged for a block; None when the charge is given back and it waits again."""
+    _count_waiting(connection, name, 1 if release is None else -1)
     connection.execute(
         update(block).where(block.c.evaluation == name, block.c.number == number).values(charged_by=release)
+    )
+
+
+def _count_waiting(connection: Connection, name: str, more: int) -> None:
+    """Count so many more blocks that were asked for and not charged to the evaluation's license."""
+    owner = select(evaluation.c.license).where(evaluation.c.name == name).scalar_subquery()
+    connection.execute(
+        update(license_).where(license_.c.name == owner).values(waiting=license_.c.waiting + more)
     )

@@ -31,6 +31,7 @@ def keep(connection: Connection, name: str, bank: str, agreement: Signed, now: d
                 models=0,
                 rows=0,
                 bits=0,
+                waiting=0,
                 create_time=micros(now),
             )
         )
@@ -60,6 +61,12 @@ def usage(connection: Connection, name: str) -> Usage:
         select(license_.c.models, license_.c.rows, license_.c.bits).where(license_.c.name == name)
     ).one()
     return Usage(row.models, row.rows, row.bits)
+
+
+def blocks_waiting(connection: Connection, name: str) -> int:
+    """Return how many blocks were asked for under a license that is known, and not charged."""
+    waiting: int = connection.execute(select(license_.c.waiting).where(license_.c.name == name)).scalar_one()
+    return waiting
 
 
 def count_model(connection: Connection, name: str) -> None:

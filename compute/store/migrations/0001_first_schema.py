@@ -100,6 +100,7 @@ def upgrade() -> None:
         Column("models", Integer, CheckConstraint("models >= 0"), nullable=False),
         Column("rows", BigInteger, CheckConstraint("rows >= 0"), nullable=False),
         Column("bits", BigInteger, CheckConstraint("bits >= 0"), nullable=False),
+        Column("waiting", BigInteger, CheckConstraint("waiting >= 0"), nullable=False),
         Column("create_time", BigInteger, nullable=False),
     )
     op.create_table(

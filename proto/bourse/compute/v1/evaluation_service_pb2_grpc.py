@@ -71,7 +71,8 @@ class EvaluationServiceServicer:
         """CreateEvaluation starts to evaluate a sealed model; poll GetEvaluation. Evaluation charges nothing.
 
         FAILED_PRECONDITION (CLAUSE_REFUSED) when releasing the rows asked for would pass a cap of the license, (SEALING_STATE) when the
-        sealing is not accepted; INVALID_ARGUMENT (FIELD_INVALID) when a person is asked for twice.
+        sealing is not accepted, (BLOCKS_WAITING) when the license would have more than 1,024 blocks that were never released;
+        INVALID_ARGUMENT (FIELD_INVALID) when a person is asked for twice.
 
         The caller is a member of the license's bank.
         """

@@ -38,7 +38,8 @@ class EvaluationServiceStub:
     """CreateEvaluation starts to evaluate a sealed model; poll GetEvaluation. Evaluation charges nothing.
 
     FAILED_PRECONDITION (CLAUSE_REFUSED) when releasing the rows asked for would pass a cap of the license, (SEALING_STATE) when the
-    sealing is not accepted; INVALID_ARGUMENT (FIELD_INVALID) when a person is asked for twice.
+    sealing is not accepted, (BLOCKS_WAITING) when the license would have more than 1,024 blocks that were never released;
+    INVALID_ARGUMENT (FIELD_INVALID) when a person is asked for twice.
 
     The caller is a member of the license's bank.
     """
@@ -82,7 +83,8 @@ class EvaluationServiceAsyncStub(EvaluationServiceStub):
     """CreateEvaluation starts to evaluate a sealed model; poll GetEvaluation. Evaluation charges nothing.
 
     FAILED_PRECONDITION (CLAUSE_REFUSED) when releasing the rows asked for would pass a cap of the license, (SEALING_STATE) when the
-    sealing is not accepted; INVALID_ARGUMENT (FIELD_INVALID) when a person is asked for twice.
+    sealing is not accepted, (BLOCKS_WAITING) when the license would have more than 1,024 blocks that were never released;
+    INVALID_ARGUMENT (FIELD_INVALID) when a person is asked for twice.
 
     The caller is a member of the license's bank.
     """
@@ -129,7 +131,8 @@ class EvaluationServiceServicer(metaclass=_abc_1.ABCMeta):
         """CreateEvaluation starts to evaluate a sealed model; poll GetEvaluation. Evaluation charges nothing.
 
         FAILED_PRECONDITION (CLAUSE_REFUSED) when releasing the rows asked for would pass a cap of the license, (SEALING_STATE) when the
-        sealing is not accepted; INVALID_ARGUMENT (FIELD_INVALID) when a person is asked for twice.
+        sealing is not accepted, (BLOCKS_WAITING) when the license would have more than 1,024 blocks that were never released;
+        INVALID_ARGUMENT (FIELD_INVALID) when a person is asked for twice.
 
         The caller is a member of the license's bank.
         """

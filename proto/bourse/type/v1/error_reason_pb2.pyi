@@ -94,6 +94,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """No such evaluation or block. NOT_FOUND."""
     ERROR_REASON_EVALUATION_STATE: _ErrorReason.ValueType  # 1201
     """The evaluation is not done, or failed. FAILED_PRECONDITION."""
+    ERROR_REASON_BLOCKS_WAITING: _ErrorReason.ValueType  # 1202
+    """Too many blocks of the license were evaluated and never released. FAILED_PRECONDITION."""
     ERROR_REASON_RELEASE_REFUSED: _ErrorReason.ValueType  # 1300
     """The release request does not fit the block. FAILED_PRECONDITION."""
     ERROR_REASON_RELEASE_UNRECORDED: _ErrorReason.ValueType  # 1301
@@ -178,6 +180,8 @@ ERROR_REASON_EVALUATION_NOT_FOUND: ErrorReason.ValueType  # 1200
 """No such evaluation or block. NOT_FOUND."""
 ERROR_REASON_EVALUATION_STATE: ErrorReason.ValueType  # 1201
 """The evaluation is not done, or failed. FAILED_PRECONDITION."""
+ERROR_REASON_BLOCKS_WAITING: ErrorReason.ValueType  # 1202
+"""Too many blocks of the license were evaluated and never released. FAILED_PRECONDITION."""
 ERROR_REASON_RELEASE_REFUSED: ErrorReason.ValueType  # 1300
 """The release request does not fit the block. FAILED_PRECONDITION."""
 ERROR_REASON_RELEASE_UNRECORDED: ErrorReason.ValueType  # 1301
