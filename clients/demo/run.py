@@ -243,6 +243,8 @@ def _publish(trade: Trade) -> None:
                 f"homes/{provider}/assessment.txt",
                 "--assessor",
                 "the demo",
+                "--grade",
+                "2",
                 "--lawful",
                 home=f"homes/{provider}",
             )
