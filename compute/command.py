@@ -50,7 +50,7 @@ def _migrate(config: Config) -> None:
 
 def _serve(config: Config) -> None:
     configure_logging(sys.stderr)
-    passphrase = read_passphrase(config)
+    passphrase = read_passphrase(config.passphrase_file)
     identity = unlock_identity(config, passphrase, now=datetime.now(UTC))
     asyncio.run(serve(config, identity, passphrase, announce=_announce))
 

@@ -30,9 +30,12 @@ class NodeIdentity:
     signing_keys: Mapping[bytes, Ed25519PrivateKey] = field(repr=False)
 
 
-def read_passphrase(config: Config) -> bytes:
-    """Return the node's passphrase. Raises CredentialsError, or OSError when the file cannot be read."""
-    return parse_passphrase(config.passphrase_file.read_bytes())
+def read_passphrase(path: Path) -> bytes:
+    """Return the node's passphrase from the file that its configuration names. Raises CredentialsError."""
+    try:
+        return parse_passphrase(path.read_bytes())
+    except OSError as error:
+        raise CredentialsError(f"passphrase_file: {path} cannot be read ({error.strerror})") from None
 
 
 def unlock_identity(config: Config, passphrase: bytes, *, now: datetime) -> NodeIdentity:

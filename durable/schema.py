@@ -65,7 +65,10 @@ def check_schema(database: Database, package: str) -> None:
         def check(connection: Connection) -> None:
             current = _refuse_unknown(connection, script)
             if current != script.get_current_head():
-                raise SchemaOutdatedError("the database's schema is older than this program; run migrate")
+                raise SchemaOutdatedError(
+                    "the database is empty, or its schema older than this program; run `migrate`, or to found "
+                    "an exchange `init`"
+                )
 
         database.read(check)
 

@@ -78,7 +78,9 @@ def prepare_file(url: URL, *, create: bool) -> None:
     if path.is_file():
         return
     if not create:
-        raise DatabaseConfigurationError(f"database: there is no file {path}; create it first")
+        raise DatabaseConfigurationError(
+            f"database: there is no file {path}; create it first, with `migrate` or `init`"
+        )
     try:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:

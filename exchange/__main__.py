@@ -152,7 +152,12 @@ def _serve(config: Config) -> None:
 
 
 def _credentials(config: Config) -> tuple[Credentials, bytes]:
-    passphrase = parse_passphrase(config.passphrase_file.read_bytes())
+    try:
+        passphrase = parse_passphrase(config.passphrase_file.read_bytes())
+    except OSError as error:
+        raise CredentialsError(
+            f"passphrase_file: {config.passphrase_file} cannot be read ({error.strerror})"
+        ) from None
     credentials = load_credentials(
         lambda name: (config.identity / name).read_bytes(), passphrase, now=datetime.now(UTC)
     )

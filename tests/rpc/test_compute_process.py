@@ -145,6 +145,8 @@ def test_a_node_that_cannot_run_says_why_in_one_sentence(folder):
     assert "stewards[0]" in refused(folder, "serve")
     (folder / "node.toml").write_text(config.replace('identity = "node"', 'identity = "steward"', 1))
     assert "tls.key" in refused(folder, "serve")
+    (folder / "node.toml").write_text(config.replace('"node/passphrase"', '"node/nothing"'))
+    assert "passphrase_file: " in refused(folder, "serve")
     (folder / "node.toml").write_text(config)
     (folder / "node" / "passphrase").write_text("another passphrase than before\n")
     assert "tls.key" in refused(folder, "serve")

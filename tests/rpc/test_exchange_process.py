@@ -298,6 +298,7 @@ def test_founding_makes_a_signing_key_when_there_is_none(tmp_path):
         ("signing key", "belongs to an exchange of another origin, operator or signing key"),
         ("no signing key", "signing.key"),
         ("passphrase", "does not open"),
+        ("no passphrase", "passphrase_file: "),
         ("database", "no file"),
         ("empty database", "migrate"),
         ("damaged database", "damaged"),
@@ -321,6 +322,8 @@ def test_an_exchange_that_could_not_keep_its_promises_does_not_start(world, faul
         case "passphrase":
             (directory / "passphrase").chmod(0o600)
             (directory / "passphrase").write_text("not the passphrase at all")
+        case "no passphrase":
+            (directory / "passphrase").unlink()
         case "database":
             database.unlink()
         case "empty database":
