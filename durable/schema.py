@@ -66,8 +66,8 @@ def check_schema(database: Database, package: str) -> None:
             current = _refuse_unknown(connection, script)
             if current != script.get_current_head():
                 raise SchemaOutdatedError(
-                    "the database is empty, or its schema older than this program; run `migrate`, or to found "
-                    "an exchange `init`"
+                    "the database is empty, or its schema older than this program; run `migrate`, or `init` "
+                    "to found an exchange"
                 )
 
         database.read(check)
