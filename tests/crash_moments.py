@@ -79,10 +79,14 @@ class Moments:
 
     def moment_for(self, target: Step, rng: random.Random) -> float:
         """A moment after the call's beginning that may well fall into `target`."""
-        near = [delay for delay, step in self.seen[-80:] if abs(step - target) <= 1]
-        if near and rng.random() < 0.8:
-            return rng.choice(near) * rng.uniform(0.85, 1.15)
-        return rng.uniform(0.0, 1.2 * self.duration)
+        recent = self.seen[-80:]
+        met = [delay for delay, step in recent if step is target]
+        if met and rng.random() < 0.5:
+            return rng.choice(met[-8:]) * rng.uniform(0.9, 1.1)
+        # Releases differ in speed, so moments of earlier and of later steps overlap: the target lies there.
+        earlier = sorted(delay for delay, step in recent if step < target)[-8:] or [0.0]
+        later = sorted(delay for delay, step in recent if step > target)[:8] or [self.duration]
+        return rng.uniform(*sorted((rng.choice(earlier), rng.choice(later))))
 
 
 def wanted(met: Mapping[Step, int], rng: random.Random) -> Step:

@@ -21,7 +21,8 @@ import grpc
 from bourse.compute.v1 import evaluation_pb2, evaluation_service_pb2, evaluation_service_pb2_grpc
 from bourse.type.v1 import query_pb2, record_pb2, statement_pb2
 from crash_moments import Frozen, Moments, Step, being_written, frozen, reading, wanted
-from market_world import ATTRIBUTES, KNOWN, REGISTRY, STRANGERS, MarketWorld, records_of
+from market_records import ATTRIBUTES, KNOWN, REGISTRY, STRANGERS, records_of
+from market_world import MarketWorld
 
 from clients.agreement import CheckedAgreement, read_agreement
 from clients.connection import Peer, new_request_id

@@ -11,14 +11,10 @@ licenses. What the plaintext scorecard says is computed here from the records th
 the product's.
 """
 
-import csv
-import io
 import json
-import random
 import subprocess
 import sys
 import time
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,6 +27,16 @@ from bourse.compute.v1 import publication_pb2
 from bourse.exchange.v1 import dataset_pb2, license_pb2, party_pb2
 from bourse.type.v1 import description_pb2
 from cryptography.hazmat.primitives.serialization import Encoding
+from market_records import (
+    ATTRIBUTES,
+    BASE_POINTS,
+    Attribute,
+    Record,
+    csv_of,
+    own_columns,
+    own_points,
+    records_of,
+)
 
 from clients.admin import AdminClient
 from clients.bank import BankClient
@@ -43,83 +49,20 @@ from clients.pki.authority import Authority, ServerNames
 from clients.pki.directories import create_identity, describe, init_authority
 from clients.provider import ProviderClient
 from clients.regulator import RegulatorClient
-from clients.rows import Rows
-from clients.scorecard import OwnColumn, ProviderColumn, ProviderPart, Scorecard
+from clients.scorecard import ProviderColumn, ProviderPart, Scorecard
 from clients.terms import WantedTerms
-from wire.bins import Bin, Column, IntervalBin, MissingBin
 from wire.identity import Identity
 
 SCENARIO = "consumer-credit-scoring"
-REGISTRY = "employment-registry"
-BUREAU = "payments-bureau"
 BANK = "harbour-bank"
 WATCH = "market-watch"
-DROP = 9
-BASE_POINTS = 500
 
 ADMIN = Identity(TRUST_DOMAIN, "operator", OPERATOR, "admin")
 OFFICER = Identity(TRUST_DOMAIN, "operator", OPERATOR, "officer")
 ANALYST = Identity(TRUST_DOMAIN, "bank", BANK, "analyst")
 AUDITOR = Identity(TRUST_DOMAIN, "regulator", WATCH, "auditor")
 
-# Known to both providers, to one of them alone, and to nobody.
-KNOWN = tuple(f"applicant-{number:05}" for number in range(3000))
-STRANGERS = tuple(f"stranger-{number:05}" for number in range(200))
-
 _Client = TypeVar("_Client", bound=MarketClient)
-
-Record = Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Attribute:
-    """One column: how a steward would have it binned, and the points of its bins in their order.
-
-    Bin 0 is the missing bin; then intervals between `edges`, or the `groups` and the other bin.
-    """
-
-    name: str
-    points: tuple[int, ...]
-    edges: tuple[float, ...] = ()
-    groups: tuple[tuple[str, ...], ...] = ()
-
-    def rule(self) -> publication_pb2.ColumnRule:
-        """The rule as the steward gives it."""
-        if self.edges:
-            return publication_pb2.ColumnRule(
-                name=self.name, edges=publication_pb2.EdgeRule(edges=self.edges)
-            )
-        groups = [publication_pb2.CategoryGroup(values=group) for group in self.groups]
-        return publication_pb2.ColumnRule(
-            name=self.name, categories=publication_pb2.CategoryRule(groups=groups)
-        )
-
-    def points_of(self, text: str) -> int:
-        """What the plaintext scorecard gives to a cell."""
-        if self.edges:
-            try:
-                return self.points[1 + bisect_right(self.edges, float(text))]
-            except ValueError:
-                return self.points[0]
-        if text in {"", "NA"}:
-            return self.points[0]
-        for place, group in enumerate(self.groups):
-            if text in group:
-                return self.points[1 + place]
-        return self.points[-1]
-
-
-ATTRIBUTES: Mapping[str, tuple[Attribute, ...]] = {
-    REGISTRY: (
-        Attribute("years_employed", (-31, -17, 4, 40, 111), edges=(1.0, 4.0, 7.0)),
-        Attribute("job", (-7, 58, -12, 23), groups=(("skilled",), ("unskilled", "resident"))),
-    ),
-    BUREAU: (
-        Attribute("late_payments", (-3, 90, -40, -260), edges=(1.0, 3.0)),
-        Attribute("housing", (0, 77, -21, -5), groups=(("own",), ("rent",))),
-        Attribute("balance", (-1, -200, 13, 205, 403), edges=(-100.5, 0.0, 2500.0)),
-    ),
-}
 
 
 def dataset_of(provider: str) -> str:
@@ -134,38 +77,6 @@ def specification(provider: str) -> publication_pb2.ColumnSpecification:
         columns=[attribute.rule() for attribute in ATTRIBUTES[provider]],
         missing_values=["NA"],
     )
-
-
-def records_of(provider: str) -> dict[str, Record]:
-    """A provider's records by person: with absent persons, absent cells, and cells that do not parse."""
-    draw = random.Random(f"records of {provider}")
-    found: dict[str, Record] = {}
-    for number, person in enumerate(KNOWN):
-        if number % 5 == (0 if provider == REGISTRY else 1):
-            continue
-        if provider == REGISTRY:
-            values = {
-                "years_employed": draw.choice(["", "NA", "0.5", "1", "3.99", "4", "6", "7", "31", "many"]),
-                "job": draw.choice(["skilled", "unskilled", "resident", "management", "", "NA"]),
-            }
-        else:
-            values = {
-                "late_payments": draw.choice(["", "0", "1", "2", "3", "17", "?"]),
-                "housing": draw.choice(["own", "rent", "for free", "NA", ""]),
-                "balance": draw.choice(["-100.5", "-101", "-0.01", "0", "2499.99", "2500", "1e6", "", "n/k"]),
-            }
-        found[person] = values
-    return found
-
-
-def csv_of(records: Mapping[str, Record]) -> bytes:
-    """The file of these records."""
-    text = io.StringIO(newline="")
-    names = list(next(iter(records.values())))
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["applicant", *names])
-    writer.writerows([person, *record.values()] for person, record in records.items())
-    return text.getvalue().encode()
 
 
 @dataclass
@@ -458,27 +369,6 @@ def open_market(root: Path, *, database: str = "sqlite:///exchange.db") -> Itera
             world.reconnect()
 
 
-def rows_of(persons: Sequence[str]) -> Rows:
-    """The bank's own rows."""
-    return Rows(tuple(persons), {"age": [_age(person) for person in persons]})
-
-
-def own_columns() -> tuple[OwnColumn, ...]:
-    """The bank's own columns with their points."""
-    bins: tuple[Bin, ...] = (
-        MissingBin("missing"),
-        IntervalBin("young", None, 30.0),
-        IntervalBin("old", 30.0, None),
-    )
-    return (OwnColumn(Column("age", "", "year", bins), (-9, 14, 37)),)
-
-
-def own_points(person: str) -> int:
-    """Base points and the bank's own part."""
-    age = _age(person)
-    return BASE_POINTS + (-9 if age in {"", "NA"} else 14 if int(age) < 30 else 37)
-
-
 def provider_part(
     description: description_pb2.DatasetDescription, attributes: Sequence[Attribute]
 ) -> ProviderPart:
@@ -504,11 +394,6 @@ def listing(title: str) -> dataset_pb2.Dataset:
             legality_undertaking=True, assessment_sha256=bytes(32), assessor="Bright and Daughters"
         ),
     )
-
-
-def _age(person: str) -> str:
-    number = int(person.rpartition("-")[2])
-    return ("", "NA", "18", "29", "30", "64")[number % 6]
 
 
 def _member(provider: str, member: str) -> Identity:

@@ -10,7 +10,8 @@ import pysqlite3.dbapi2 as sqlite
 import pytest
 from bourse.exchange.v1 import party_service_pb2, party_service_pb2_grpc
 from crash_soak import Call, begin_soak
-from market_world import ADMIN, ANALYST, KNOWN, REGISTRY
+from market_records import KNOWN, REGISTRY
+from market_world import ADMIN, ANALYST
 
 from clients.admin import AdminClient
 from clients.bank import BankClient

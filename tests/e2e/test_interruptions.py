@@ -12,7 +12,8 @@ import pysqlite3.dbapi2 as sqlite
 import pytest
 from bourse.compute.v1 import evaluation_pb2, evaluation_service_pb2, evaluation_service_pb2_grpc
 from bourse.type.v1 import record_pb2
-from market_world import ANALYST, ATTRIBUTES, KNOWN, REGISTRY, dataset_of, rows_of
+from market_records import ATTRIBUTES, KNOWN, REGISTRY, rows_of
+from market_world import ANALYST, dataset_of
 
 from clients.connection import new_request_id
 from clients.results import write_results

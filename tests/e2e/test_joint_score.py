@@ -2,17 +2,8 @@
 
 import pytest
 from databases import postgresql_database, postgresql_server
-from market_world import (
-    ATTRIBUTES,
-    BUREAU,
-    KNOWN,
-    REGISTRY,
-    STRANGERS,
-    dataset_of,
-    open_market,
-    records_of,
-    rows_of,
-)
+from market_records import ATTRIBUTES, BUREAU, KNOWN, REGISTRY, STRANGERS, records_of, rows_of
+from market_world import dataset_of, open_market
 
 WITHDRAWN = KNOWN[7:1000:97]
 PERSONS = (*STRANGERS[:50], *KNOWN[:600], *WITHDRAWN[7:], *STRANGERS[50:60])

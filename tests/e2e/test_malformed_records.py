@@ -5,7 +5,8 @@ from contextlib import closing
 import pysqlite3.dbapi2 as sqlite
 import pytest
 from bourse.compute.v1 import publication_pb2
-from market_world import REGISTRY, csv_of, records_of, specification
+from market_records import REGISTRY, csv_of, records_of
+from market_world import specification
 
 from clients.connection import RefusedError
 from clients.errors import BourseError

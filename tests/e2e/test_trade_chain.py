@@ -3,19 +3,8 @@
 import pytest
 from bourse.exchange.v1 import trade_record_pb2
 from bourse.type.v1 import query_pb2, record_pb2, statement_pb2
-from market_world import (
-    ANALYST,
-    ATTRIBUTES,
-    BANK,
-    BUREAU,
-    KNOWN,
-    REGISTRY,
-    SCENARIO,
-    STRANGERS,
-    dataset_of,
-    records_of,
-    rows_of,
-)
+from market_records import ATTRIBUTES, BUREAU, KNOWN, REGISTRY, STRANGERS, records_of, rows_of
+from market_world import ANALYST, BANK, SCENARIO, dataset_of
 
 from clients.errors import EvidenceError
 from clients.records import kind_name
