@@ -65,7 +65,7 @@ class RefusedError(BourseError):
         clause = refusal.clause
         super().__init__(
             refusal.reason,
-            refusal.message,
+            refusal.message.removesuffix(clause.way_out).rstrip() if clause else refusal.message,
             clause=clause.clause if clause else "",
             limit=clause.limit if clause else "",
             asked=clause.asked if clause else "",

@@ -30,6 +30,9 @@ class Charge:
 
 NOTHING = Charge(0, 0)
 
+# Enough to find the others by.
+_SHOWN_PLACES = 10
+
 
 def charge_for(agreement: Agreement, rows_gathered: int) -> Charge:
     """Return what the first release of a block costs, whichever of its rows are asked for."""
@@ -72,14 +75,20 @@ def require_bits_left(terms: Terms, usage: Usage, charge: Charge, bits_per_row: 
 def require_openings_left(terms: Terms, openings: Iterable[int]) -> None:
     """Raise ClauseRefusedError when one more opening of any of these persons would pass the cap.
 
-    `openings` are the counts of openings charged so far, one for each person.
+    `openings` are the counts of openings charged so far, one for each person. Those who have none left are
+    named by their places among the persons asked for: the asker paid for each of these openings.
     """
-    exhausted = sum(count + 1 > terms.max_openings_per_entity for count in openings)
+    exhausted = [
+        place for place, count in enumerate(openings, start=1) if count + 1 > terms.max_openings_per_entity
+    ]
     if exhausted:
+        places = ", ".join(map(str, exhausted[:_SHOWN_PLACES]))
+        if len(exhausted) > _SHOWN_PLACES:
+            places += f" and {len(exhausted) - _SHOWN_PLACES} more places"
         raise ClauseRefusedError(
             "max_openings_per_entity",
             f"{terms.max_openings_per_entity} for each person",
-            f"1 more for {exhausted} persons who have had as many",
+            f"1 more for those at {places}, counted from 1 in the order asked",
             "Leave those persons out, or negotiate more openings per entity.",
         )
 

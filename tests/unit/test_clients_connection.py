@@ -105,6 +105,14 @@ def test_a_refusal_for_good_is_not_repeated_and_keeps_clause_and_way_out():
     }
 
 
+def test_a_way_out_that_the_message_ends_in_is_said_once():
+    clause = refusal_pb2.ClauseRefusal(clause="max_rows", limit="20", asked="21", way_out="by the server")
+    refused = failure(code_pb2.FAILED_PRECONDITION, "CLAUSE_REFUSED", clause)
+    with serving(refused) as (peer, stub, _, _), pytest.raises(RefusedError) as error:
+        peer.call(stub.GetParty, NAME)
+    assert (error.value.message, error.value.way_out) == ("said", "by the server")
+
+
 def test_every_call_has_a_deadline():
     with serving() as (peer, stub, parties, _):
         peer.call(stub.GetParty, NAME)

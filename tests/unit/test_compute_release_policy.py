@@ -137,6 +137,16 @@ def test_the_cap_that_does_not_suffice_is_named(usage, openings, clause):
     assert all((caught.value.limit, caught.value.asked, caught.value.way_out))
 
 
+def test_persons_without_openings_left_are_named_by_their_places():
+    with pytest.raises(ClauseRefusedError) as caught:
+        caps.require_openings_left(TERMS, [0, 2, 1, 3])
+    assert caught.value.asked == "1 more for those at 2, 4, counted from 1 in the order asked"
+    with pytest.raises(ClauseRefusedError) as caught:
+        caps.require_openings_left(TERMS, [2] * 12)
+    assert "at 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more places, " in caught.value.asked
+    caps.require_openings_left(TERMS, [0, 1])
+
+
 @given(
     used=st.integers(0, 200), asked=st.integers(1, 200), max_rows=st.integers(1, 200), drop=st.integers(0, 18)
 )
