@@ -116,13 +116,13 @@ async def test_a_clause_refuses_alike_whether_the_persons_are_known_or_not(world
     assert known == unknown
 
 
-async def test_a_person_charged_too_often_is_refused_by_count_and_not_by_name(world):
+async def test_a_person_charged_too_often_is_refused_by_place_and_not_by_name(world):
     deployed = await world.deploy(max_openings_per_entity=1)
     block = await world.evaluated(deployed, [SECRET_ID, "p1"])
     await world.release(world.release_request(deployed, block, [0]))
     refusal = await refused(world.ask(deployed, ["p2", SECRET_ID]))
     assert refusal.clause.clause == "max_openings_per_entity"
-    assert "1 persons" in refusal.clause.asked
+    assert "those at 2, " in refusal.clause.asked
     assert SECRET_ID not in str(refusal)
     await world.ask(deployed, ["p2", "p3"])
 
