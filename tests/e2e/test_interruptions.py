@@ -12,12 +12,16 @@ import pysqlite3.dbapi2 as sqlite
 import pytest
 from bourse.compute.v1 import evaluation_pb2, evaluation_service_pb2, evaluation_service_pb2_grpc
 from bourse.type.v1 import record_pb2
+from crash_moments import reading
 from market_records import ATTRIBUTES, KNOWN, REGISTRY, rows_of
 from market_world import ANALYST, dataset_of
 
-from clients.connection import new_request_id
+from clients.bank import BankClient
+from clients.connection import Connection, Retries, new_request_id
+from clients.member import Member
 from clients.results import write_results
 from clients.scorecard_file import save_scorecard
+from clients.scoring import ScoringError
 
 # Two blocks of 8,192 rows and one of 300.
 PERSONS = KNOWN + tuple(f"passer-by-{number:05}" for number in range(2 * 8192 + 300 - len(KNOWN)))
@@ -108,6 +112,35 @@ def test_a_server_that_restarts_under_a_running_job_changes_nothing(market, serv
     assert not left
     assert results.scores == market.plain_scores(PERSONS)
     assert_charged_once(market, licenses, PERSONS)
+
+
+def test_a_job_stops_while_the_exchange_is_away_with_nothing_opened_and_goes_on_afterwards(market):
+    licenses = market.license_both()
+    card = market.deploy(licenses)
+
+    def stop(_dataset, event, _done, _total):
+        if event == "asked" and market.exchange.runs:
+            market.exchange.kill()
+
+    home = market.bank.home
+    hasty = Connection(home, Member.open(home.identity_directory), retries=Retries(2, 0.05))
+    with BankClient(hasty) as bank:
+        with pytest.raises(ScoringError) as stopped:
+            bank.score(card, rows_of(KNOWN), consent_reference="x", licenses=licenses, on_progress=stop)
+        error = stopped.value
+        assert error.reason == "RELEASE_UNRECORDED"
+        assert "nothing has left the node" in error.message
+        assert f"bourse bank score --resume {error.job}" in error.way_out
+        assert bank.job(error.job).progress()["blocks_opened"] == 0
+
+        with closing(reading(market.exchange.log.parent / "exchange.db")) as database:
+            used = dict(database.execute("SELECT license, used_rows FROM license").fetchall())
+        assert [used[name.removeprefix("licenses/")] for name in licenses] == [0, 0]
+
+        market.market.start()
+        market.reconnect()
+        assert market.bank.resume(error.job).scores == market.plain_scores(KNOWN)
+    assert_charged_once(market, licenses, KNOWN)
 
 
 def test_an_evaluation_ends_though_who_asked_for_it_hung_up_before_the_answer(market):
