@@ -6,7 +6,8 @@ fsync of the directory. What it held before stays until then.
 
 import os
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from clients.errors import BourseError
@@ -21,9 +22,8 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644, replace: boo
     With `replace` false, raises FileExistsError when `path` is there already, also when it appeared
     meanwhile.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    try:
+    with _temporary_for(path) as temporary:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
             stream.flush()
@@ -33,9 +33,6 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644, replace: boo
         else:
             os.link(temporary, path)
             temporary.unlink()
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
     sync_directory(path.parent)
 
 
@@ -72,9 +69,8 @@ def read_bounded(path: Path, max_bytes: int, error: Callable[[str], BourseError]
 
 def write_lines(path: Path, lines: Iterable[str]) -> int:
     """Write `lines` to `path` as they come, whole or not at all; returns how many. Durable on return."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     count = 0
-    try:
+    with _temporary_for(path) as temporary:
         with temporary.open("x", encoding="utf-8", newline="\n") as stream:
             for line in lines:
                 stream.write(f"{line}\n")
@@ -82,8 +78,19 @@ def write_lines(path: Path, lines: Iterable[str]) -> int:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
+    sync_directory(path.parent)
+    return count
+
+
+@contextmanager
+def _temporary_for(path: Path) -> Iterator[Path]:
+    """Yield a fresh name beside `path` that is gone when the block fails; the error then names `path`."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        yield temporary
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from None
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
-    return count

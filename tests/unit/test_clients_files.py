@@ -169,3 +169,13 @@ def test_terms_cover_their_first_moment_and_not_their_last():
     assert covers(terms, NOW)
     assert not covers(terms, NOW - timedelta(microseconds=1))
     assert not covers(terms, datetime(2027, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    "write", [lambda path: write_atomically(path, b"x"), lambda path: write_lines(path, ["x"])]
+)
+def test_a_file_that_cannot_be_written_is_named_as_the_user_named_it(tmp_path, write):
+    target = tmp_path / "nowhere" / "records.jsonl"
+    with pytest.raises(FileNotFoundError) as error:
+        write(target)
+    assert error.value.filename == str(target)
