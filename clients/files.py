@@ -7,7 +7,7 @@ fsync of the directory. What it held before stays until then.
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clients.errors import BourseError
@@ -89,7 +89,8 @@ def _temporary_for(path: Path) -> Iterator[Path]:
     try:
         yield temporary
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise OSError(error.errno, error.strerror, str(path)) from None
     except BaseException:
         temporary.unlink(missing_ok=True)
