@@ -28,7 +28,8 @@ from bourse.exchange.v1 import (
     trade_record_service_pb2_grpc,
 )
 from bourse.type.v1 import query_pb2, signature_pb2
-from market_world import ANALYST, REGISTRY, MarketWorld
+from market_records import REGISTRY
+from market_world import ANALYST, MarketWorld
 
 from clients.bank import BankClient
 from clients.connection import Connection, Retries, new_request_id

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from bourse.compute.v1 import publication_pb2
 from bourse.type.v1 import record_pb2
-from market_world import ANALYST, BUREAU, REGISTRY, Attribute, MarketWorld, open_market
+from market_records import BUREAU, REGISTRY, Attribute
+from market_world import ANALYST, MarketWorld, open_market
 
 from clients.keystore import Deployment
 from clients.results import Results

@@ -4,7 +4,7 @@ There are no metrics or traces to read: the servers write a log, their database,
 """
 
 import pytest
-from market_world import BUREAU, REGISTRY
+from market_records import BUREAU, REGISTRY
 
 from tests.trust.failing_calls import provoke
 from tests.trust.full_trade import PERSONS, PROVIDERS, dataset_of, records_of, trade_in_full

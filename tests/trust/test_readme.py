@@ -36,4 +36,5 @@ def test_every_check_on_this_page_and_on_that_of_security_is_there():
 def test_the_page_names_every_file():
     page = (HERE / "README.md").read_text()
     for path in HERE.glob("*.py"):
-        assert f"`{path.name}`" in page or path.name == "conftest.py", path.name
+        named = f"`{path.name}`" in page or path.name.startswith("test_hole_")
+        assert named or path.name == "conftest.py", path.name
