@@ -6,6 +6,7 @@ python tests/dying_bank.py HOME SCORECARD ROWS MOMENT LICENSE...
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,14 @@ def die(*_: object) -> None:
 
 
 def second(then: Callable[..., None], before: Callable[..., None]) -> Callable[..., None]:
-    """Do `before` at the first call and `then` at the next."""
+    """Do `before` at the first call and `then` at the next, which waits for it: providers are asked at once."""
     calls = []
+    lock = threading.Lock()
 
     def either(*arguments: Any) -> None:
-        calls.append(arguments)
-        (then if len(calls) > 1 else before)(*arguments)
+        with lock:
+            calls.append(arguments)
+            (then if len(calls) > 1 else before)(*arguments)
 
     return either
 
