@@ -31,7 +31,7 @@ def die(*_: object) -> None:
 
 
 def second(then: Callable[..., None], before: Callable[..., None]) -> Callable[..., None]:
-    """Do `before` at the first call and `then` at the next, which waits for it: providers are asked at once."""
+    """Do `before` at the first call and `then` at the next, which waits: providers are asked side by side."""
     calls = []
     lock = threading.Lock()
 
