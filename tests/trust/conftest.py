@@ -6,7 +6,8 @@ import pytest
 import pytest_asyncio
 
 from compute.engine.workers import WorkerEngine
-from tests.trust.trust_world import LocalEngine, SharedEngine, make_stock, open_market
+from tests.trust.local_servers import LocalEngine, SharedEngine
+from tests.trust.trust_world import make_stock, open_market
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,9 @@ from sealed.block import place as place_of
 from sealed.packing import unpack
 from sealed.profiles import SCORE_V1
 from tests.compute_world import DROP, NODE, TIMEOUT, canonical, fresh_id, until
-from tests.trust.trust_world import BITS, PERSONS, SharedEngine, agreed, refused
+from tests.trust.at_exchange import agreed
+from tests.trust.local_servers import SharedEngine
+from tests.trust.trust_world import BITS, PERSONS, refused
 from tests.trust.without import without
 
 ASKED = PERSONS[:10]

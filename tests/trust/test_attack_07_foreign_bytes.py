@@ -21,8 +21,9 @@ from bourse.type.v1 import statement_pb2
 from sealed.profiles import SCORE_V1
 from sealed.sealing import c0_digest
 from tests.compute_world import ANALYST, DROP, NODE, TIMEOUT, until
+from tests.trust.at_exchange import agreed
 from tests.trust.crafted import polynomials
-from tests.trust.trust_world import PERSONS, agreed, refused
+from tests.trust.trust_world import PERSONS, refused
 from tests.trust.without import without
 from wire.rpc import aio_secure_channel, channel_credentials, server_options
 

@@ -16,7 +16,8 @@ from sealed.packing import pack
 from sealed.profiles import SCORE_V1
 from sealed.sealing import _key, derive_secret, model_digest, public_a, seal
 from tests.compute_world import DROP
-from tests.trust.trust_world import PERSONS, agreed, parsed
+from tests.trust.at_exchange import agreed
+from tests.trust.trust_world import PERSONS, parsed
 from tests.trust.without import without
 
 ASKED = PERSONS[:10]

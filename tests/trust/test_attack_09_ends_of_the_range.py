@@ -13,7 +13,8 @@ from clients.errors import ScorecardError
 from clients.rows import Rows
 from sealed.profiles import SCORE_V1
 from tests.compute_world import DATASET, TIMEOUT
-from tests.trust.trust_world import PERSONS, agreed, refused
+from tests.trust.at_exchange import agreed
+from tests.trust.trust_world import PERSONS, refused
 from tests.trust.without import without
 
 DROPS = (7, 9, 12)

@@ -16,7 +16,8 @@ from compute.domain.signed import Signed
 from compute.release.receipt import Recorded
 from tests.compute_world import EXCHANGE, STEWARD, TIMEOUT, canonical, fresh_id
 from tests.recording_exchange import Recorder, serving
-from tests.trust.trust_world import BITS, PERSONS, agreed, full_disk, refused
+from tests.trust.at_exchange import agreed
+from tests.trust.trust_world import BITS, PERSONS, full_disk, refused
 from tests.trust.without import without
 from wire.signing import public_key_of
 

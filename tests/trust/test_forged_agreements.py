@@ -11,7 +11,8 @@ from bourse.type.v1 import description_pb2, signature_pb2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.compute_world import DOMAIN, NODE, OTHER_STEWARD, TIMEOUT, canonical, fresh_id, signed_by
-from tests.trust.trust_world import BITS, OTHER_NODE, PERSONS, agreed, refused
+from tests.trust.at_exchange import agreed
+from tests.trust.trust_world import BITS, OTHER_NODE, PERSONS, refused
 from tests.trust.without import without
 from wire.identity import Identity
 from wire.signing import Purpose

@@ -9,14 +9,11 @@ evaluated by SEAL. Between node and exchange stands a relay, which can lose repl
 keys, dataset and licenses are made by real calls: once for all tests (`make_stock`), then copied.
 """
 
-import asyncio
-import logging
 import os
 import resource
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,57 +21,30 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-from bourse.compute.v1 import evaluation_pb2, evaluation_service_pb2, sealing_pb2
-from bourse.exchange.v1 import (
-    dataset_pb2,
-    dataset_service_pb2,
-    dataset_service_pb2_grpc,
-    license_pb2,
-    license_service_pb2,
-    license_service_pb2_grpc,
-    party_pb2,
-    party_service_pb2,
-    party_service_pb2_grpc,
-    trade_record_service_pb2,
-    trade_record_service_pb2_grpc,
-)
+from bourse.compute.v1 import evaluation_pb2, sealing_pb2
 from bourse.type.v1 import (
-    agreement_pb2,
     description_pb2,
-    query_pb2,
-    record_pb2,
     signature_pb2,
     statement_pb2,
 )
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-import exchange.server
 from clients.bank import BankClient
 from clients.home import Home, pinned_exchange, write_home
 from clients.pki.authority import Authority, new_authority
 from clients.pki.directories import create_identity
 from clients.scorecard import ProviderColumn, ProviderPart, Scorecard
 from compute.config import Config, ExchangeConfig
-from compute.engine.boundary import BlockResult, BlockTask
-from compute.engine.workers import DEFAULT_MODEL_BYTES, WorkerEngine, _evaluate
+from compute.engine.workers import WorkerEngine
 from compute.node import unlock
 from compute.store import evaluations, sealings
 from compute.store.database import AsyncDatabase, migrate_database, open_node_database
 from compute.vault import Secret, Vault
-from durable import migrate, open_database
-from exchange.config import Config as ExchangeServerConfig
-from exchange.domain.parties import Member, Role
-from exchange.rpc.desk import Desk
-from exchange.store import MIGRATIONS
-from exchange.verbs.acts import Office
-from exchange.verbs.parties import found_exchange
-from exchange.verbs.sequencing import Sequencer
 from sealed.packing import parse_column
 from sealed.profiles import SCORE_V1
 from sealed.sealing import SealedModel, c0_digest, commitment
 from tests.compute_world import (
-    ADMINISTRATOR,
     ANALYST,
     AUDITOR,
     DATASET,
@@ -86,219 +56,26 @@ from tests.compute_world import (
     ORIGIN,
     PASSPHRASE,
     STEWARD,
-    TIMEOUT,
     Deployed,
     Papers,
     World,
     canonical,
-    fresh_id,
     node_identity,
     papers_of,
     refusal_of,
     signed_by,
 )
+from tests.trust.at_exchange import AtExchange
+from tests.trust.local_servers import LocalExchange, Relay, SharedEngine
 from wire.credentials import Credentials, load_credentials, parse_passphrase
 from wire.identity import Identity
-from wire.rpc import Refusal, aio_secure_channel, channel_credentials
-from wire.signing import Purpose, public_key_of, sign
+from wire.rpc import Refusal
+from wire.signing import Purpose, public_key_of
 
-OFFICER = Identity(DOMAIN, "operator", "operator", "officer")
 OTHER_NODE = Identity(DOMAIN, "provider", "bureau", "node")
-SCENARIO = "consumer-credit-scoring"
 ROWS = 50
 BITS = SCORE_V1.bits_per_row(DROP)
 PERSONS = tuple(f"p{n}" for n in range(ROWS))
-
-
-# ---- engines ----
-
-
-class SharedEngine:
-    """Worker processes that many nodes use one after another. `hold` keeps blocks from being evaluated."""
-
-    def __init__(self, workers: WorkerEngine) -> None:
-        self._workers = workers
-        self.hold = asyncio.Event()
-        self.hold.set()
-        self.asked = 0
-
-    async def start(self) -> None:
-        """The workers are warm."""
-
-    async def close(self) -> None:
-        """The next node needs them."""
-
-    async def evaluate(self, task: BlockTask) -> BlockResult:
-        """Evaluate in a worker process."""
-        self.asked += 1
-        await self.hold.wait()
-        return await self._workers.evaluate(task)
-
-
-class LocalEngine:
-    """The same engine inside this process, so that a check inside it can be taken out."""
-
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="local-engine")
-
-    async def start(self) -> None:
-        """Nothing to spawn."""
-
-    async def close(self) -> None:
-        """End the thread."""
-        self._thread.shutdown()
-
-    async def evaluate(self, task: BlockTask) -> BlockResult:
-        """Evaluate in this process's one engine thread, as a worker process would."""
-        return await asyncio.get_running_loop().run_in_executor(
-            self._thread, _evaluate, task, DEFAULT_MODEL_BYTES
-        )
-
-
-# ---- between node and exchange ----
-
-
-class Relay:
-    """A network between node and exchange: forwards, holds replies back, or is away."""
-
-    def __init__(self, target: str) -> None:
-        self._target = target
-        self._server: asyncio.Server | None = None
-        self._links: set[asyncio.Task[None]] = set()
-        self._replies = asyncio.Event()
-        self._replies.set()
-        self._away = False
-
-    async def start(self) -> str:
-        """Listen; the address."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    async def stop(self) -> None:
-        """Close everything."""
-        self._server.close()
-        await self.cut()
-
-    async def cut(self) -> None:
-        """Be away: open connections break, new ones break at once."""
-        self._away = True
-        links = list(self._links)
-        for link in links:
-            link.cancel()
-        await asyncio.gather(*links, return_exceptions=True)
-
-    def restore(self) -> None:
-        """Be back."""
-        self._away = False
-        self._replies.set()
-
-    async def divert(self, target: str) -> None:
-        """Lead to somebody else from now on."""
-        await self.cut()
-        self._target = target
-        self.restore()
-
-    def hold_replies(self) -> None:
-        """Let nothing come back from the exchange until `restore`."""
-        self._replies.clear()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        link = asyncio.get_running_loop().create_task(self._link(reader, writer))
-        self._links.add(link)
-        link.add_done_callback(self._links.discard)
-        await asyncio.gather(link, return_exceptions=True)
-
-    async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers = [writer]
-        try:
-            if not self._away:
-                host, _, port = self._target.rpartition(":")
-                there, back = await asyncio.open_connection(host, int(port))
-                writers.append(back)
-                pumps = {
-                    asyncio.ensure_future(self._pump(reader, back, replies=False)),
-                    asyncio.ensure_future(self._pump(there, writer, replies=True)),
-                }
-                try:
-                    await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    for pump in pumps:
-                        pump.cancel()
-                    await asyncio.gather(*pumps, return_exceptions=True)
-        finally:
-            for one in writers:
-                one.transport.abort()
-                with suppress(OSError):
-                    await one.wait_closed()
-
-    async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, replies: bool
-    ) -> None:
-        while data := await reader.read(65_536):
-            if replies:
-                await self._replies.wait()
-            writer.write(data)
-            await writer.drain()
-
-
-class LocalExchange:
-    """The exchange's services on a free port of this process."""
-
-    def __init__(self, folder: Path, credentials: Credentials) -> None:
-        self._url = f"sqlite:///{folder / 'exchange.db'}"
-        self._credentials = credentials
-        self._office = Office(ORIGIN, EXCHANGE.party, credentials.signing_key, os.urandom)
-        self._config = ExchangeServerConfig(
-            origin=ORIGIN,
-            trust_domain=DOMAIN,
-            listen="127.0.0.1:0",
-            database=self._url,
-            identity=folder,
-            passphrase_file=folder / "passphrase",
-            drain_seconds=1,
-            reflection=False,
-            port_file=None,
-        )
-        self.address = ""
-
-    def found(self) -> None:
-        """Make the database with an administrator and a compliance officer."""
-        database = open_database(self._url, create=True)
-        migrate(database, MIGRATIONS)
-        members = (
-            Member(ADMINISTRATOR.member, frozenset({Role.ADMINISTRATOR})),
-            Member(OFFICER.member, frozenset({Role.COMPLIANCE_OFFICER})),
-        )
-        database.write(
-            lambda tx: found_exchange(
-                tx,
-                self._office,
-                display_name="Operator",
-                members=members,
-                acting=EXCHANGE.member,
-                now=datetime.now(UTC),
-            )
-        )
-        database.close()
-
-    async def start(self) -> None:
-        """Serve, as `exchange.server.serve` does until its signal."""
-        log = logging.getLogger("exchange")
-        self._threads = AsyncDatabase(open_database(self._url))
-        sequencer = Sequencer(self._threads, log)
-        await sequencer.catch_up()
-        self._sequencing = asyncio.get_running_loop().create_task(sequencer.run())
-        desk = Desk(office=self._office, database=self._threads, sequencer=sequencer)
-        self._server, _ = exchange.server._server(self._config, desk, log)
-        self.address = f"127.0.0.1:{exchange.server._bind(self._server, self._config, self._credentials)}"
-        await self._server.start()
-
-    async def stop(self) -> None:
-        """End at once."""
-        await self._server.stop(None)
-        self._sequencing.cancel()
-        await asyncio.gather(self._sequencing, return_exceptions=True)
-        self._threads.close()
 
 
 # ---- the market ----
@@ -325,219 +102,13 @@ class Stock:
 
 
 @dataclass
-class TrustWorld(World):
+class TrustWorld(AtExchange, World):
     """One market that a client attacks. The inherited verbs are those of an honest bank and steward."""
 
     exchange: LocalExchange | None = None
     relay: Relay | None = None
     stock: Stock | None = None
-
-    # ---- the exchange ----
-
-    def channel(self, identity: Identity) -> grpc.aio.Channel:
-        """A channel to the node."""
-        if identity not in self._channels:
-            self._channels[identity] = self.new_channel(self.papers(identity))
-        return self._channels[identity]
-
-    def papers(self, identity: Identity) -> Papers:
-        """Key and certificate of a caller, issued by the market's authority."""
-        if identity not in self.stock.papers:
-            self.stock.papers[identity] = papers_of(self.authority, identity)
-        return self.stock.papers[identity]
-
-    def _to_exchange(self, identity: Identity) -> grpc.aio.Channel:
-        if identity not in self._exchange_channels:
-            papers = self.papers(identity)
-            self._exchange_channels[identity] = aio_secure_channel(
-                self.exchange.address,
-                EXCHANGE,
-                channel_credentials(papers.key_pem, papers.certificate_pem, self.ca_pem),
-            )
-        return self._exchange_channels[identity]
-
     _exchange_channels: dict[Identity, grpc.aio.Channel] = field(default_factory=dict)
-
-    def parties(self, identity: Identity = ADMINISTRATOR):
-        return party_service_pb2_grpc.PartyServiceStub(self._to_exchange(identity))
-
-    def datasets(self, identity: Identity = STEWARD):
-        return dataset_service_pb2_grpc.DatasetServiceStub(self._to_exchange(identity))
-
-    def licenses(self, identity: Identity = ANALYST):
-        return license_service_pb2_grpc.LicenseServiceStub(self._to_exchange(identity))
-
-    def trade_records(self, identity: Identity = AUDITOR):
-        return trade_record_service_pb2_grpc.TradeRecordServiceStub(self._to_exchange(identity))
-
-    async def register(
-        self, party: str, kind: str, members: Mapping[str, str], keys: Mapping[str, Ed25519PrivateKey]
-    ) -> None:
-        """Have the administrator register a party; `keys` by purpose."""
-        await self.parties().CreateParty(
-            party_service_pb2.CreatePartyRequest(
-                party_id=party,
-                party=party_pb2.Party(
-                    display_name=party.title(),
-                    kind=f"PARTY_KIND_{kind.upper()}",
-                    members=[
-                        party_pb2.Member(member=member, roles=[f"ROLE_{role}"])
-                        for member, role in members.items()
-                    ],
-                ),
-                request_id=fresh_id(),
-            ),
-            timeout=TIMEOUT,
-        )
-        for purpose, key in keys.items():
-            await self.register_key(party, purpose, key)
-
-    async def register_key(self, party: str, purpose: str, key: Ed25519PrivateKey) -> None:
-        """Have the administrator put a key into use."""
-        possession = f"parties/{party}\0KEY_PURPOSE_{purpose}".encode()
-        await self.parties().RegisterSigningKey(
-            party_service_pb2.RegisterSigningKeyRequest(
-                name=f"parties/{party}",
-                purpose=f"KEY_PURPOSE_{purpose}",
-                public_key=public_key_of(key),
-                possession_signature=sign(key, Purpose.KEY_POSSESSION, possession),
-                request_id=fresh_id(),
-            ),
-            timeout=TIMEOUT,
-        )
-
-    async def listed(self, steward: Identity, dataset: str, description: signature_pb2.SignedPayload) -> None:
-        """List a dataset and have the officer approve it."""
-        drafted = dataset_pb2.Dataset(
-            title="Employment",
-            description="Who works as what.",
-            subject_kind=dataset_pb2.SUBJECT_KIND_NATURAL_PERSON,
-            identifier_scheme="applicant",
-            classification_grade=3,
-            scenarios=[SCENARIO],
-            evidence=dataset_pb2.ComplianceEvidence(
-                legality_undertaking=True, assessment_sha256=bytes(32), assessor="Examiner & Sons"
-            ),
-        )
-        drafted.latest_revision.description.CopyFrom(description)
-        await self.datasets(steward).CreateDataset(
-            dataset_service_pb2.CreateDatasetRequest(
-                dataset_id=dataset.removeprefix("datasets/"), dataset=drafted, request_id=fresh_id()
-            ),
-            timeout=TIMEOUT,
-        )
-        await self.datasets(steward).SubmitDataset(
-            dataset_service_pb2.SubmitDatasetRequest(name=dataset, request_id=fresh_id()), timeout=TIMEOUT
-        )
-        await self.datasets(OFFICER).ApproveDataset(
-            dataset_service_pb2.ApproveDatasetRequest(
-                name=dataset, comment="evidence read", request_id=fresh_id()
-            ),
-            timeout=TIMEOUT,
-        )
-
-    async def revised(self, records: str) -> None:
-        """Publish other records as the dataset's next revision, at the node and at the exchange."""
-        (self.config.records / "next.csv").write_text(records)
-        outcome = await self.publish("next.csv")
-        await self.datasets().CreateDatasetRevision(
-            dataset_service_pb2.CreateDatasetRevisionRequest(
-                parent=DATASET,
-                revision=dataset_pb2.DatasetRevision(description=outcome.description),
-                request_id=fresh_id(),
-            ),
-            timeout=TIMEOUT,
-        )
-
-    async def negotiated(
-        self,
-        *,
-        dataset: str = DATASET,
-        steward: Identity = STEWARD,
-        steward_key: Ed25519PrivateKey | None = None,
-        **changes: int,
-    ) -> signature_pb2.SignedPayload:
-        """A license in force: requested, offered, accepted, and signed by all three."""
-        now = datetime.now(UTC)
-        found = await self.datasets().GetDataset(
-            dataset_service_pb2.GetDatasetRequest(name=dataset), timeout=TIMEOUT
-        )
-        columns = [column.name for column in self.description.columns]
-        terms = agreement_pb2.Terms(
-            **{
-                "columns": columns,
-                "query_kinds": [query_pb2.QUERY_KIND_NAMED],
-                "profile": SCORE_V1.name,
-                "drop": DROP,
-                "max_rows": 1000,
-                "max_openings_per_entity": 100,
-                "max_models": 10,
-                "max_bits": 100_000,
-                **changes,
-            }
-        )
-        terms.valid_from.FromDatetime(now - timedelta(hours=1))
-        terms.valid_until.FromDatetime(now + timedelta(hours=1))
-        asked = await self.licenses().CreateLicense(
-            license_service_pb2.CreateLicenseRequest(
-                license=license_pb2.License(dataset=found.name, scenario=SCENARIO, terms=terms),
-                request_id=fresh_id(),
-            ),
-            timeout=TIMEOUT,
-        )
-        offered = await self.licenses(steward).OfferLicense(
-            license_service_pb2.OfferLicenseRequest(name=asked.name, request_id=fresh_id()), timeout=TIMEOUT
-        )
-        accepted = await self.licenses().AcceptLicense(
-            license_service_pb2.AcceptLicenseRequest(
-                name=asked.name, etag=offered.etag, request_id=fresh_id()
-            ),
-            timeout=TIMEOUT,
-        )
-        payload = accepted.agreement.payload
-        await self.licenses(steward).AgreeLicense(
-            license_service_pb2.AgreeLicenseRequest(
-                name=asked.name,
-                agreement=signed_by(Purpose.AGREEMENT, payload, steward_key or self.steward_key),
-                request_id=fresh_id(),
-            ),
-            timeout=TIMEOUT,
-        )
-        final = await self.licenses().VerifyLicense(
-            license_service_pb2.VerifyLicenseRequest(
-                name=asked.name,
-                agreement=signed_by(Purpose.AGREEMENT, payload, self.bank_key),
-                request_id=fresh_id(),
-            ),
-            timeout=TIMEOUT,
-        )
-        return final.agreement
-
-    async def recorded(self, kind: str) -> list[record_pb2.TradeRecordEntry]:
-        """The ledger's entries of one kind, in order, as the regulator reads them."""
-        page = await self.trade_records().ListTradeRecords(
-            trade_record_service_pb2.ListTradeRecordsRequest(kinds=[f"RECORD_KIND_{kind}"], page_size=1000),
-            timeout=TIMEOUT,
-        )
-        return [record_pb2.TradeRecordEntry.FromString(one.entry) for one in page.trade_records]
-
-    async def until_recorded(self, kind: str, count: int) -> None:
-        """Wait until the ledger has so many entries of one kind."""
-        while True:
-            if len(await self.recorded(kind)) >= count:
-                return
-            await asyncio.sleep(0.01)
-
-    async def charged(self, license_: signature_pb2.SignedPayload) -> tuple[tuple[int, int], tuple[int, int]]:
-        """(rows, bits) that a license was charged: at the node, at the exchange."""
-        name = agreed(license_).license
-        node = await self.evaluations().GetLicenseUsage(
-            evaluation_service_pb2.GetLicenseUsageRequest(license=name), timeout=TIMEOUT
-        )
-        there = await self.licenses().GetLicense(
-            license_service_pb2.GetLicenseRequest(name=name), timeout=TIMEOUT
-        )
-        return (node.rows, node.bits), (there.usage.rows, there.usage.bits)
 
     # ---- the bank ----
 
@@ -660,11 +231,6 @@ class TrustWorld(World):
         number = int(person[1:])
         age = 1 + sum(20 + number >= edge for edge in (30, 45)) if number % 7 else 0
         return age, {"clerk": 1, "smith": 2, "baker": 3, "": 0}[JOBS[number % 4]]
-
-
-def agreed(license_: signature_pb2.SignedPayload) -> agreement_pb2.Agreement:
-    """What a license's bytes say."""
-    return agreement_pb2.Agreement.FromString(license_.payload)
 
 
 def parsed(columns: Sequence[bytes]) -> list[np.ndarray]:
