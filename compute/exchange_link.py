@@ -13,7 +13,7 @@ from bourse.type.v1 import record_pb2
 
 from compute.domain.errors import ClauseRefusedError, ExchangeRefusedError, UnrecordedError
 from compute.domain.signed import Signed
-from compute.payloads import signed_from_pb, signed_to_pb
+from compute.formats.payloads import signed_from_pb, signed_to_pb
 from compute.release.receipt import Recorded
 from wire.rpc import Refusal, refusal_from_rpc_error
 

@@ -27,14 +27,9 @@ from compute.config import Config
 from compute.domain.license import Pins
 from compute.engine.boundary import Engine
 from compute.engine.workers import WorkerEngine
-from compute.evaluating import Evaluations
 from compute.exchange_link import ExchangeLink
 from compute.files import write_whole
-from compute.gathering import Gathering
 from compute.identity import NodeIdentity
-from compute.model_files import ModelFiles
-from compute.node import Node, unlock
-from compute.publishing import Publishing
 from compute.release.releasing import Releasing
 from compute.rpc.authority import Authority
 from compute.rpc.consent_service import ConsentService
@@ -42,9 +37,14 @@ from compute.rpc.evaluation_service import EvaluationService
 from compute.rpc.publication_service import PublicationService
 from compute.rpc.refusals import translate
 from compute.rpc.sealing_service import SealingService
-from compute.running import Tasks
-from compute.sealing import Sealings
 from compute.store.database import AsyncDatabase, open_node_database
+from compute.verbs.evaluating import Evaluations
+from compute.verbs.gathering import Gathering
+from compute.verbs.model_files import ModelFiles
+from compute.verbs.node import Node, unlock
+from compute.verbs.publishing import Publishing
+from compute.verbs.running import Tasks
+from compute.verbs.sealing import Sealings
 from wire.event_log import facts_of, log_event
 from wire.identity import server_dns_name
 from wire.rpc import (

@@ -13,7 +13,7 @@ from collections.abc import Awaitable
 
 from compute.domain.errors import UNRECORDED, ExchangeRefusedError, ReceiptError, UnrecordedError
 from compute.domain.license import Agreement
-from compute.payloads import entry_from_bytes, receipt_statement_from_payload
+from compute.formats.payloads import entry_from_bytes, receipt_statement_from_payload
 from compute.release.receipt import Expected, Recorded, require_recorded
 from wire.event_log import facts_of, log_event
 

@@ -28,21 +28,21 @@ from compute.domain.license import Agreement
 from compute.domain.model import Sealing
 from compute.domain.names import block_name, split_block, uid_from
 from compute.domain.signed import Signed, sign_alone
-from compute.evaluating import own_evaluation
 from compute.exchange_link import ExchangeLink
-from compute.held import HeldLicense, held_license, sealing_with_license
-from compute.node import Node
-from compute.payloads import release_request_from_payload, release_statement_payload
+from compute.formats.payloads import release_request_from_payload, release_statement_payload
 from compute.release import policy
 from compute.release.policy import ReleaseRequest, Target
 from compute.release.receipt import Expected, Recorded, RecordKind
 from compute.release.recording import recorded_by_exchange
 from compute.release.statement import ReleaseStatement, request_id_of, sha256
-from compute.running import NamedLocks, Tasks
 from compute.store import evaluations, licenses, releases, sealings
 from compute.store.database import Connection, DurableError
 from compute.store.releases import ReleaseRow, ReleaseState
 from compute.vault import Secret
+from compute.verbs.evaluating import own_evaluation
+from compute.verbs.held import HeldLicense, held_license, sealing_with_license
+from compute.verbs.node import Node
+from compute.verbs.running import NamedLocks, Tasks
 from sealed.block import mask_of, release
 from sealed.packing import pack_released
 from wire.event_log import facts_of, log_event

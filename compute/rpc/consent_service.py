@@ -4,12 +4,12 @@ from typing import Any
 
 from bourse.compute.v1 import consent_service_pb2, consent_service_pb2_grpc
 
-from compute import consent
 from compute.domain.evaluation import check_entity_id
 from compute.domain.names import check_dataset
-from compute.node import Node
 from compute.rpc.authority import Caller
 from compute.rpc.requests import request_key
+from compute.verbs import consent
+from compute.verbs.node import Node
 from wire.rpc import caller_of
 
 

@@ -12,16 +12,16 @@ from compute.domain.evaluation import Evaluation, EvaluationState
 from compute.domain.model import SealingState
 from compute.domain.names import check_dataset, check_text
 from compute.domain.signed import Signed
-from compute.evaluating import BlockView
-from compute.payloads import kind_to_pb, signed_from_pb, signed_to_pb, time_to_pb
-from compute.publishing import PublicationView
+from compute.formats.payloads import kind_to_pb, signed_from_pb, signed_to_pb, time_to_pb
 from compute.records.convert import specification_from_pb
 from compute.records.errors import SpecificationError
 from compute.records.files import check_file_name
 from compute.release.receipt import Recorded
 from compute.release.releasing import Released
-from compute.sealing import SealingView
 from compute.store.publications import PublicationRow, PublicationState
+from compute.verbs.evaluating import BlockView
+from compute.verbs.publishing import PublicationView
+from compute.verbs.sealing import SealingView
 
 MAX_CHANGE_NOTE_CHARACTERS: Final = 500
 MAX_SIGNATURES: Final = 3

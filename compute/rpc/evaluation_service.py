@@ -7,13 +7,13 @@ from bourse.compute.v1 import evaluation_pb2, evaluation_service_pb2, evaluation
 from compute.domain.errors import FieldError
 from compute.domain.evaluation import Evaluation, check_consent_reference, check_entity_ids
 from compute.domain.names import check_evaluation, check_license, check_sealing, split_block
-from compute.evaluating import Evaluations
-from compute.held import usage_of
-from compute.node import Node
 from compute.release.releasing import Releasing
 from compute.rpc import convert
 from compute.rpc.authority import Caller, Role
 from compute.rpc.requests import request_key
+from compute.verbs.evaluating import Evaluations
+from compute.verbs.held import usage_of
+from compute.verbs.node import Node
 from sealed.profiles import SCORE_V1
 from wire.rpc import caller_of
 

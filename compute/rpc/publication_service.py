@@ -5,12 +5,12 @@ from typing import Any
 from bourse.compute.v1 import publication_pb2, publication_service_pb2, publication_service_pb2_grpc
 
 from compute.domain.names import check_publication
-from compute.node import Node
-from compute.publishing import PublicationView, Publishing
 from compute.rpc import convert
 from compute.rpc.authority import Caller
 from compute.rpc.pages import page_size, place_of, token_of
 from compute.rpc.requests import request_key
+from compute.verbs.node import Node
+from compute.verbs.publishing import PublicationView, Publishing
 from wire.rpc import caller_of
 
 

@@ -9,9 +9,9 @@ import hmac
 from google.protobuf.message import Message
 
 from compute.domain.names import check_request_id
-from compute.node import Node
 from compute.rpc.authority import Caller
 from compute.store.idempotency import RequestKey
+from compute.verbs.node import Node
 from wire.framing import tagged_hash
 
 

@@ -5,12 +5,12 @@ from typing import Any
 from bourse.compute.v1 import sealing_pb2, sealing_service_pb2, sealing_service_pb2_grpc
 
 from compute.domain.names import check_sealing
-from compute.node import Node
-from compute.payloads import kind_from_pb
+from compute.formats.payloads import kind_from_pb
 from compute.rpc import convert
 from compute.rpc.authority import Caller
 from compute.rpc.requests import request_key
-from compute.sealing import Sealings, SealingView
+from compute.verbs.node import Node
+from compute.verbs.sealing import Sealings, SealingView
 from wire.rpc import caller_of
 
 

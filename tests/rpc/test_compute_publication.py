@@ -12,7 +12,7 @@ from bourse.compute.v1 import (
     publication_service_pb2,
 )
 
-from compute import publishing
+from compute.verbs import publishing
 from tests.compute_world import (
     DATASET,
     ROWS,

@@ -16,9 +16,9 @@ import pysqlite3.dbapi2
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from compute.domain.evaluation import entity_key
-from compute.node import unlock
 from compute.store.database import AsyncDatabase, open_node_database
 from compute.vault import Secret, Vault
+from compute.verbs.node import unlock
 from sealed.block import centered, mask_of, phase
 from sealed.packing import unpack
 from sealed.profiles import SCORE_V1

@@ -81,7 +81,7 @@ async def test_gathering_the_whole_table_would_read_persons_whom_nobody_asked_fo
     def gather_everybody(columns, rows):
         return np.concatenate([gather(columns, rows), gather(columns, range(len(columns[0])))])
 
-    with without("compute.gathering.gather", gather_everybody):
+    with without("compute.verbs.gathering.gather", gather_everybody):
         block = await market.evaluated(deployed, OTHERS)
     (score,) = await market.read(deployed, block, [0])
     assert bits_of(score, 10) == IS_CLERK[:10], "p0 to p9 are read, p40 to p49 were paid"

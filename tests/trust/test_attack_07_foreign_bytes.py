@@ -191,7 +191,7 @@ async def test_a_flood_of_one_party_holds_few_requests_and_keeps_nobody_else_wai
         await gate.wait()
         in_hand.pop()
 
-    monkeypatch.setattr("compute.sealing.Sealings.put_column", slow)
+    monkeypatch.setattr("compute.verbs.sealing.Sealings.put_column", slow)
 
     async def flood(calls: int, expected: int) -> None:
         puts = [asyncio.ensure_future(put(market, sealing, bytes(100_000))) for _ in range(calls)]

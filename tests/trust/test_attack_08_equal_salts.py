@@ -58,7 +58,7 @@ async def test_a_block_replayed_from_its_seed_is_the_block_bit_by_bit(market):
 
 async def test_a_node_that_evaluates_other_records_than_it_says_is_shown_by_the_replay(market):
     deployed = await market.deployed(await market.negotiated())
-    with without("compute.gathering.gather", lambda columns, rows: gather(columns, [7, *rows[1:]])):
+    with without("compute.verbs.gathering.gather", lambda columns, rows: gather(columns, [7, *rows[1:]])):
         block = await market.evaluated(deployed, ASKED)
     assert await replayed(market, deployed, block, ASKED) != block.data
     assert await replayed(market, deployed, block, ["p7", *ASKED[1:]]) == block.data

@@ -72,7 +72,7 @@ async def test_what_a_library_logs_or_raises_about_records_stays_out_of_the_log(
                 seed, bins = await failed_evaluation(market, deployed)
             assert in_log(lines, seed), "a library's words"
             assert in_log(lines, bins), "a library's words"
-            with without("compute.evaluating.facts_of", lambda error: {"error": str(error)}):
+            with without("compute.verbs.evaluating.facts_of", lambda error: {"error": str(error)}):
                 seed, bins = await failed_evaluation(market, deployed)
             assert in_log(lines, seed), "an exception's words"
             assert in_log(lines, bins), "an exception's words"
@@ -140,7 +140,7 @@ async def test_identifiers_lie_in_the_nodes_database_as_keyed_digests_alone(mark
 
     assert await published() == []
     with without(
-        "compute.publishing.entity_key",
+        "compute.verbs.publishing.entity_key",
         lambda _secret, _dataset, entity_id: hashlib.sha256(entity_id).digest(),
     ):
         assert await published(), "a digest without a key: whoever guesses an identifier finds it"

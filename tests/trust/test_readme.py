@@ -22,7 +22,7 @@ def test_the_page_names_the_checks_that_the_tests_take_out():
     tests = set().union(*(functions_in(path.read_text(), '"') for path in HERE.glob("test_*.py")))
     injected = {  # faults that tests bring in
         "compute.rpc.evaluation_service.check_entity_ids",
-        "compute.sealing.Sealings.put_column",
+        "compute.verbs.sealing.Sealings.put_column",
     }
     assert page == tests - injected
 

@@ -37,10 +37,10 @@ from clients.pki.directories import create_identity
 from clients.scorecard import ProviderColumn, ProviderPart, Scorecard
 from compute.config import Config, ExchangeConfig
 from compute.engine.workers import WorkerEngine
-from compute.node import unlock
 from compute.store import evaluations, sealings
 from compute.store.database import AsyncDatabase, migrate_database, open_node_database
 from compute.vault import Secret, Vault
+from compute.verbs.node import unlock
 from sealed.packing import parse_column
 from sealed.profiles import SCORE_V1
 from sealed.sealing import SealedModel, c0_digest, commitment

@@ -17,14 +17,14 @@ from compute.domain.errors import FieldError, LicenseRefusedError, NodeError, Pa
 from compute.domain.license import QueryKind
 from compute.domain.names import check_dataset, check_license, check_request_id, split_block, uid_from
 from compute.files import write_whole
-from compute.identity import unlock_identity
-from compute.payloads import (
+from compute.formats.payloads import (
     agreement_from_payload,
     kind_from_pb,
     release_request_from_payload,
     time_from_pb,
     time_to_pb,
 )
+from compute.identity import unlock_identity
 from compute.rpc.pages import page_size, place_of, token_of
 from compute.rpc.refusals import TABLE, translate
 from compute.vault import Secret, new_vault, vault_of

@@ -16,7 +16,7 @@ from compute.domain.errors import (
     UnrecordedError,
 )
 from compute.domain.signed import Signed, sign_alone
-from compute.payloads import entry_from_bytes, receipt_statement_from_payload, signed_to_pb
+from compute.formats.payloads import entry_from_bytes, receipt_statement_from_payload, signed_to_pb
 from compute.release.receipt import Expected, Recorded, RecordKind, require_recorded
 from compute.release.recording import recorded_by_exchange
 from tests.unit.test_compute_license import AGREEMENT, EXCHANGE

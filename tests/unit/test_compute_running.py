@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from compute.running import NamedLocks, Tasks
+from compute.verbs.running import NamedLocks, Tasks
 
 LOG = logging.getLogger("tests.running")
 

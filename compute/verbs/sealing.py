@@ -18,17 +18,17 @@ from compute.domain.model import Sealing, SealingState
 from compute.domain.names import uid_from
 from compute.domain.signed import Signed, sign_alone
 from compute.exchange_link import ExchangeLink
-from compute.held import HeldLicense, held_license, own_sealing
-from compute.node import Node
-from compute.payloads import model_statement_payload, sealing_statement_from_payload
+from compute.formats.payloads import model_statement_payload, sealing_statement_from_payload
 from compute.release.receipt import Expected, Recorded, RecordKind
 from compute.release.recording import recorded_by_exchange
 from compute.release.statement import ModelStatement, request_id_of, sha256
-from compute.running import NamedLocks, Tasks
 from compute.store import idempotency, licenses, revisions, sealings
 from compute.store.database import Connection
 from compute.store.idempotency import RequestKey
 from compute.store.sealings import Deployment
+from compute.verbs.held import HeldLicense, held_license, own_sealing
+from compute.verbs.node import Node
+from compute.verbs.running import NamedLocks, Tasks
 from sealed.sealing import c0_digest
 from wire.signing import Purpose
 

@@ -17,19 +17,19 @@ from typing import Final
 from compute.domain.evaluation import entity_key
 from compute.domain.names import uid_from
 from compute.domain.signed import Signed, sign_alone
-from compute.node import Node
-from compute.payloads import specification_from_bytes
+from compute.formats.payloads import specification_from_bytes
 from compute.records.convert import describe
 from compute.records.errors import RecordsError
 from compute.records.preparation import prepare
 from compute.records.revision import SALT_BYTES, PreparedRevision, bins_commitment, revision_digest
-from compute.running import Tasks
 from compute.store import idempotency, publications, revisions
 from compute.store.database import Connection
 from compute.store.idempotency import RequestKey
 from compute.store.publications import PublicationRow, PublicationState
 from compute.store.revisions import PreparedColumn, RevisionRow
 from compute.vault import Secret
+from compute.verbs.node import Node
+from compute.verbs.running import Tasks
 from wire.event_log import facts_of, log_event
 from wire.signing import Purpose
 

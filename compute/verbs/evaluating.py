@@ -19,16 +19,16 @@ from compute.domain.evaluation import Evaluation, EvaluationState, Preparation
 from compute.domain.names import block_name, uid_from
 from compute.engine.boundary import BlockResult, BlockTask, Engine
 from compute.engine.errors import ModelFileError
-from compute.gathering import Gathering
-from compute.held import HeldLicense, own_sealing, sealing_with_license
-from compute.model_files import ModelFiles
-from compute.node import Node
-from compute.running import Tasks
 from compute.store import evaluations, idempotency, licenses, revisions, sealings, withdrawals
 from compute.store.database import Connection
 from compute.store.evaluations import PreparedRow
 from compute.store.idempotency import RequestKey
 from compute.vault import Secret
+from compute.verbs.gathering import Gathering
+from compute.verbs.held import HeldLicense, own_sealing, sealing_with_license
+from compute.verbs.model_files import ModelFiles
+from compute.verbs.node import Node
+from compute.verbs.running import Tasks
 from wire.event_log import facts_of, log_event
 
 _UID_BYTES: Final = 16

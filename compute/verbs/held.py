@@ -10,7 +10,7 @@ from compute.domain.errors import LicenseNotFoundError, SealingNotFoundError
 from compute.domain.license import Agreement
 from compute.domain.model import Sealing
 from compute.domain.signed import Signed
-from compute.payloads import agreement_from_payload
+from compute.formats.payloads import agreement_from_payload
 from compute.release.statement import sha256
 from compute.store import licenses, sealings
 from compute.store.database import Connection

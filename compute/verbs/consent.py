@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from compute.domain.errors import ConsentDatasetNotFoundError
 from compute.domain.evaluation import entity_key
-from compute.node import Node
 from compute.store import idempotency, revisions, withdrawals
 from compute.store.database import Connection
 from compute.store.idempotency import RequestKey
+from compute.verbs.node import Node
 
 
 async def withdraw(
