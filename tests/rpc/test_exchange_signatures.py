@@ -151,7 +151,7 @@ def test_only_its_own_sides_pinned_key_signs_an_agreement(market, step, attack):
     forged = {
         "foreign key": signed(Ed25519PrivateKey.generate(), Purpose.AGREEMENT, payload),
         "other side's key": signed(market.key(other), Purpose.AGREEMENT, payload),
-        "other bytes": signed(market.key(own), Purpose.AGREEMENT, payload[:-1] + b"\x00"),
+        "other bytes": signed(market.key(own), Purpose.AGREEMENT, payload[:-1] + bytes([payload[-1] ^ 1])),
         "wrong purpose": signed(market.key(own), Purpose.SEALING, payload),
         "none": license_.agreement if step == "verify" else signed(market.key(own), Purpose.SEALING, b"x"),
     }[attack]
