@@ -16,6 +16,15 @@ from rich.text import Text
 from clients.errors import BourseError
 
 COMMAND_SECONDS = 300
+REFUSAL_LINES = (
+    ("Refused", "message"),
+    ("By", "server"),
+    ("License", "license"),
+    ("Clause", "clause"),
+    ("Limit", "limit"),
+    ("Asked", "asked"),
+    ("Way out", "way_out"),
+)
 
 
 class StepError(BourseError):
@@ -73,14 +82,9 @@ class Terminal:
         error: dict[str, Any] = _object(shown, ended.stderr).get("error", {})
         if not error.get("clause"):
             raise StepError(shown, _said(ended))
-        for title, key in (
-            ("Refused", "message"),
-            ("Clause", "clause"),
-            ("Limit", "limit"),
-            ("Asked", "asked"),
-        ):
-            self.say(f"{title + ':':<9}{error[key]}", style="red")
-        self.say(f"{'Way out:':<9}{error['way_out']}", style="red")
+        for title, key in REFUSAL_LINES:
+            if error.get(key):
+                self.say(f"{title + ':':<9}{error[key]}", style="red")
         return {key: error[key] for key in ("reason", "clause", "limit", "asked", "way_out")}
 
     def python(self, module: str, *arguments: str) -> bytes:
