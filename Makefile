@@ -26,7 +26,7 @@ test: $(READY) ## Run every test.
 bench: $(READY) ## Measure: the engine, beside its peers, and whole joint scores.
 	@$(BIN)/python -m benchmarks.engine
 	@$(BIN)/python -m benchmarks.peers
-	@$(BIN)/python -m benchmarks.joint_score
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.joint_score
 
 soak: $(READY) ## Kill node and exchange 200 times in the middle of a release.
 	@$(BIN)/python tests/crash_release.py --rounds 200

@@ -1,4 +1,4 @@
-"""Applicants scored jointly over two providers: `.venv/bin/python -m benchmarks.joint_score`.
+"""Applicants scored jointly over two providers, by step: part of `make bench`.
 
 A whole market of processes on this machine: exchange, two nodes, mutual TLS, SQLite with full durability.
 Wall time by step, in medians, and as a ratio to one call that does nothing but pass the exchange's checks
@@ -12,8 +12,10 @@ import time
 from pathlib import Path
 from statistics import median
 
+from market_records import rows_of
+from market_world import MarketWorld, open_market
+
 from clients.connection import Meter
-from tests.market_world import MarketWorld, open_market, rows_of
 
 APPLICANTS = (1, 300, 8192)
 ROUNDS = 9
