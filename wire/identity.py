@@ -11,7 +11,7 @@ Source: docs/spec/identity.md; SPIFFE-ID specification, sections 2.1 to 2.4.
 import re
 from dataclasses import dataclass
 
-KINDS = frozenset({"provider", "bank", "regulator", "operator", "exchange"})
+KINDS = frozenset({"provider", "bank", "regulator", "operator"})
 
 # One DNS label that also obeys AIP-122: it stands in a server's DNS name and in `parties/<party>`.
 NAME_PATTERN = r"[a-z][a-z0-9-]{0,61}[a-z0-9]"

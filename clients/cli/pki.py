@@ -49,7 +49,7 @@ def init(
 @app.command()
 def issue(
     directory: AuthorityDirectory,
-    kind: Annotated[str, typer.Option(help="provider, bank, regulator, operator or exchange.")],
+    kind: Annotated[str, typer.Option(help="provider, bank, regulator or operator.")],
     party: Annotated[str, typer.Option(help="The party, such as harbour-bank.")],
     member: Annotated[str, typer.Option(help="The person or workload, such as analyst or node.")],
     out: Annotated[Path, typer.Option(help="The identity directory to make.")],

@@ -37,7 +37,7 @@ from wire.rpc import (
 
 NOW = datetime.now(UTC)
 SECRET = "applicant 4711 earns 52,000"
-SERVER = Identity("bourse.test", "exchange", "bourse", "node")
+SERVER = Identity("bourse.test", "operator", "bourse", "exchange")
 ANALYST = Identity("bourse.test", "bank", "harbour-bank", "analyst")
 AUDITOR = Identity("bourse.test", "regulator", "watch", "auditor")
 MAX_BYTES = 64 * 1024

@@ -183,6 +183,7 @@ async def test_a_publication_that_a_stop_interrupted_runs_again(world, monkeypat
         asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result()
         return prepare(directory, name, specification, progress)
 
+    # The real reading, held until the node is stopping.
     monkeypatch.setattr(publishing, "prepare", slowly)
     started = await create(world, publication())
     await reading.wait()

@@ -16,6 +16,7 @@ async def world(tmp_path):
 
 
 async def test_calling_and_hanging_up_does_not_pile_up_work_without_end(world, monkeypatch):
+    # The limit is lowered, not the check: reaching the real one takes too long.
     monkeypatch.setattr("compute.verbs.running.MAX_CALLS", 3)
     deployed = await world.deploy()
     block = await world.evaluated(deployed, ["p1", "p2"])

@@ -167,7 +167,7 @@ async def test_an_answer_over_the_client_s_limit_is_refused_with_the_limit(marke
 
 async def test_a_compressed_message_is_refused(market, analyst):
     credentials = channel_credentials(analyst.key_pem, analyst.certificate_pem, market.ca_pem)
-    options = [("grpc.ssl_target_name_override", "bourse.exchange.bourse.test")]
+    options = [("grpc.ssl_target_name_override", "bourse.operator.bourse.test")]
     async with grpc.aio.secure_channel(
         market.address, credentials, options, compression=grpc.Compression.Gzip
     ) as channel:

@@ -219,6 +219,7 @@ def test_what_hinders_trade_stops_every_step_but_the_end(market, verb, hindrance
 
 
 def test_terms_that_would_make_an_agreement_too_long_are_refused_when_asked_for(market, monkeypatch):
+    # The limit is lowered, not the check: reaching the real one takes too long.
     monkeypatch.setattr("exchange.formats.agreement.MAX_AGREEMENT_BYTES", 300)
     with pytest.raises(FieldInvalidError, match="license fewer"):
         market.requested("loans")

@@ -191,6 +191,7 @@ async def test_a_flood_of_one_party_holds_few_requests_and_keeps_nobody_else_wai
         await gate.wait()
         in_hand.pop()
 
+    # The calls are held where they would work, to count how many are let in: the limit under test is before.
     monkeypatch.setattr("compute.verbs.sealing.Sealings.put_column", slow)
 
     async def flood(calls: int, expected: int) -> None:

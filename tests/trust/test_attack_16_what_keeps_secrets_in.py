@@ -92,6 +92,7 @@ async def test_what_a_failing_server_raises_about_persons_stays_out_of_its_reply
     def broken(_field, entity_ids):
         raise LookupError(f"no room for {list(entity_ids)}")
 
+    # A defect is put in: an exception whose text quotes persons. What is under test stands around it.
     monkeypatch.setattr("compute.rpc.evaluation_service.check_entity_ids", broken)
     persons = [secret_text("an identifier", person) for person in IDENTIFIERS]
 
